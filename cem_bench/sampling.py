@@ -1,0 +1,217 @@
+"""Sampling rules: which draws of which block come next, given the draws that are stored.
+
+A rule is a frozen dataclass and a pure function of the stored effects, so a run that was interrupted asks again with
+what is on disk and goes on as if nothing had happened. Draw k of a block always has the same donor, whatever the rule.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Paper", "Request", "Rule", "Sequential", "Smoke", "Uniform"]
+
+Effects = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Draws k in [first, last) of one block.
+
+    Args:
+        block: flat index of the block, row-major in the grid.
+        first: index of the first draw wanted.
+        last: one past the index of the last draw wanted.
+    """
+
+    block: int
+    first: int
+    last: int
+
+    @property
+    def draws(self) -> int:
+        """Number of draws asked for."""
+        return self.last - self.first
+
+
+class Rule(Protocol):
+    """What the measuring loop needs from a sampling rule."""
+
+    def next_round(
+        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
+    ) -> list[Request]:
+        """Return the draws wanted next, or an empty list when the rule is satisfied."""
+        ...
+
+    def estimate(self, effects: Effects) -> Effects:
+        """Return the draws that enter the block's mean."""
+        ...
+
+    def worst_case(self, blocks: int) -> int:
+        """Return the largest number of draws the rule can ask for."""
+        ...
+
+    def describe(self) -> str:
+        """Return one line that says the rule in words."""
+        ...
+
+
+def _up_to(effects: Mapping[int, Effects], wanted: Mapping[int, int]) -> list[Request]:
+    """Return the missing draws of every block, in block order."""
+    return [
+        Request(block, len(effects[block]), last)
+        for block, last in sorted(wanted.items())
+        if len(effects[block]) < last
+    ]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The published rule: a few coarse draws everywhere, many fine ones where any of them reached tol.
+
+    Args:
+        coarse: draws of every block.
+        fine: further draws of a block where any coarse |effect| is at least tol; they alone enter its mean.
+        tol: gate in dB.
+
+    Source: Hu et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3557149, and its published code.
+    """
+
+    coarse: int = 3
+    fine: int = 50
+    tol: float = 0.01
+
+    def __post_init__(self) -> None:
+        _at_least(1, coarse=self.coarse, fine=self.fine)
+
+    def next_round(
+        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
+    ) -> list[Request]:
+        """Return the coarse draws that are missing and the fine draws of the blocks that passed the gate."""
+        return _up_to(effects, {block: self._wanted(stored) for block, stored in effects.items()})
+
+    def estimate(self, effects: Effects) -> Effects:
+        """Return the fine draws of a refined block, the coarse ones of any other."""
+        return effects[self.coarse : self.coarse + self.fine] if self._refined(effects) else effects[: self.coarse]
+
+    def worst_case(self, blocks: int) -> int:
+        """Return the draws if every block were refined."""
+        return blocks * (self.coarse + self.fine)
+
+    def describe(self) -> str:
+        """Return the rule in words."""
+        return f"paper: {self.coarse} draws, {self.fine} more where any |effect| >= {self.tol:g} dB (these alone count)"
+
+    def _refined(self, effects: Effects) -> bool:
+        # Only the coarse draws open the gate: the store may hold more draws, asked for by another rule.
+        coarse = effects[: self.coarse]
+        return len(coarse) == self.coarse and bool(np.any(np.abs(coarse) >= self.tol))
+
+    def _wanted(self, effects: Effects) -> int:
+        return self.coarse + self.fine if self._refined(effects) else self.coarse
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The same number of draws for every block.
+
+    Args:
+        n: draws a block.
+    """
+
+    n: int = 50
+
+    def __post_init__(self) -> None:
+        _at_least(1, n=self.n)
+
+    def next_round(
+        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
+    ) -> list[Request]:
+        """Return the missing draws of every block."""
+        return _up_to(effects, dict.fromkeys(effects, self.n))
+
+    def estimate(self, effects: Effects) -> Effects:
+        """Return the first n draws."""
+        return effects[: self.n]
+
+    def worst_case(self, blocks: int) -> int:
+        """Return n draws for every block."""
+        return blocks * self.n
+
+    def describe(self) -> str:
+        """Return the rule in words."""
+        return f"uniform: {self.n} draws a block"
+
+
+@dataclass(frozen=True)
+class Smoke(Uniform):
+    """One or two draws a block, to see that everything runs; no verdict can come of it.
+
+    Args:
+        n: draws a block, 1 or 2.
+    """
+
+    n: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n > 2:
+            raise ValueError(f"smoke sampling: got n={self.n}, expected 1 or 2; use uniform for more")
+
+    def describe(self) -> str:
+        """Return the rule in words."""
+        return f"smoke: {self.n} draws a block, no verdicts"
+
+
+def _at_least(least: int, **values: int) -> None:
+    """Raise ValueError naming the first value under its least."""
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(f"{name}: got {value}, expected at least {least}")
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Draws in rounds of doubling size, until every block is decided, precise enough, or out of its allowance.
+
+    Args:
+        tol: half-width of the region of no effect, dB.
+        minimum: draws before any block may be given up.
+        maximum: draws after which an undecided block stays undecided.
+        confidence: confidence of a verdict, in (0, 1).
+        half_width: if given, stop at an interval of +-half_width dB instead of at a verdict.
+        budget: total draws over all blocks, or None for no limit.
+    """
+
+    tol: float = 0.01
+    minimum: int = 4
+    maximum: int = 256
+    confidence: float = 0.95
+    half_width: float | None = None
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least(2, minimum=self.minimum)
+        _at_least(self.minimum, maximum=self.maximum)
+
+    def next_round(
+        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
+    ) -> list[Request]:
+        """Return the next round of the blocks that are not settled."""
+        return _up_to(effects, dict.fromkeys(effects, self.minimum))
+
+    def estimate(self, effects: Effects) -> Effects:
+        """Return all draws: the intervals account for the stopping."""
+        return effects
+
+    def worst_case(self, blocks: int) -> int:
+        """Return the budget, or the allowance of every block."""
+        allowance = blocks * self.maximum
+        return allowance if self.budget is None else min(allowance, self.budget)
+
+    def describe(self) -> str:
+        """Return the rule in words."""
+        goal = f"|effect| against {self.tol:g} dB" if self.half_width is None else f"+-{self.half_width:g} dB"
+        return f"sequential: {goal} at {self.confidence:.0%}, {self.minimum} to {self.maximum} draws a block"
