@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from cem_bench.geometry import Rect
 
@@ -32,6 +32,11 @@ class Degradation(Protocol):
     @property
     def reach(self) -> int:
         """How far, in clean pixels, a clean pixel is seen by the observation (0 for pointwise)."""
+        ...
+
+    @property
+    def lattice(self) -> int:
+        """Clean pixels after which the degradation repeats: windows must start on this lattice."""
         ...
 
     def __call__(self, clean: np.ndarray) -> np.ndarray:
@@ -58,6 +63,7 @@ class _Spatial:
     task: ClassVar[str] = "restore"
     scale: int = 1
     reach: int = 0
+    lattice: int = 1
 
     def __call__(self, clean: np.ndarray) -> np.ndarray:
         raise NotImplementedError
@@ -86,6 +92,11 @@ class Bicubic(_Spatial):
         return 1 if self.restore_size else self.factor
 
     @property
+    def lattice(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The kernel sits on every `factor`-th clean pixel."""
+        return self.factor
+
+    @property
     def reach(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Support of the cubic kernel: 2 coarse pixels, and 2 more where the image is enlarged again."""
         return self.factor * (5 if self.restore_size else 3)
@@ -107,9 +118,13 @@ class Bicubic(_Spatial):
 
 
 @lru_cache(maxsize=8)
-def _noise_field(seed: int, height: int, width: int) -> np.ndarray:
-    """Standard normal field (H, W, 3) float64 of an image size; NumPy's Philox, so the same on every machine."""
-    field = np.random.Generator(np.random.Philox(seed)).standard_normal((height, width, 3))
+def _noise_field(stream: str, seed: int, height: int, width: int) -> np.ndarray:
+    """Standard normal field (H, W, 3) float64 of an image size."""
+    if stream == "philox":
+        field = np.random.Generator(np.random.Philox(seed)).standard_normal((height, width, 3))
+    else:
+        # a private instance of the old generator: the reference code's noise field is only to be had from it
+        field = np.random.RandomState(seed).standard_normal((height, width, 3))  # noqa: NPY002
     field.setflags(write=False)
     return field
 
@@ -121,13 +136,23 @@ class Noise:
     Attributes:
         sigma: standard deviation on the 0..255 scale.
         seed: names the noise field of an image size.
+        stream: `philox`, or `mt19937` for the field of the reference code (its seed is 0).
     """
 
     task: ClassVar[str] = "DN"
     sigma: float = 50.0
     seed: int = 0
+    stream: str = "philox"
     scale: ClassVar[int] = 1
     reach: ClassVar[int] = 0
+    lattice: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a negative sigma and an unknown stream."""
+        if not self.sigma >= 0:
+            raise ValueError(f"Noise sigma must be 0 or more on the 0..255 scale, got {self.sigma}.")
+        if self.stream not in ("philox", "mt19937"):
+            raise ValueError(f"Unknown noise stream {self.stream!r}; one of philox, mt19937.")
 
     def __call__(self, clean: np.ndarray) -> np.ndarray:
         """Add the field to (H, W, 3) uint8."""
@@ -136,15 +161,20 @@ class Noise:
 
     def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:
         """Add the part `at` of the field of an image of `size` to `clean` ((n,) at.height, at.width, 3)."""
-        field = _noise_field(self.seed, *size)[at.slices]
+        field = _noise_field(self.stream, self.seed, *size)[at.slices]
         return _quantise(clean / 255.0 + field * (self.sigma / 255.0))
 
 
-RAIN_LEVELS: dict[str, dict[str, tuple[float, float]]] = {
-    "small": {"amount": (0.002, 0.004), "length": (20, 30)},
-    "medium": {"amount": (0.005, 0.007), "length": (35, 45)},
-    "large": {"amount": (0.008, 0.010), "length": (50, 60)},
-    "random": {"amount": (0.002, 0.010), "length": (20, 60)},
+RAIN_LEVELS: dict[str, dict[str, tuple[float, ...]]] = {
+    "small": {"amount": (0.002, 0.004), "width": (1, 3), "odds": (0.5, 0.5), "length": (25, 35), "angle": (-10, 10)},
+    "medium": {
+        "amount": (0.005, 0.007),
+        "width": (3, 5, 7),
+        "odds": (0.25, 0.5, 0.25),
+        "length": (35, 45),
+        "angle": (-30, 30),
+    },
+    "large": {"amount": (0.008, 0.010), "width": (7, 9), "odds": (0.5, 0.5), "length": (45, 55), "angle": (-60, 60)},
 }
 
 
@@ -152,11 +182,8 @@ RAIN_LEVELS: dict[str, dict[str, tuple[float, float]]] = {
 class Rain:
     """Generated rain streaks added to the image (method.md, table of tasks).
 
-    The level `medium` has the published parameters; `small` and `large` lie beside it with fewer, shorter or more,
-    longer streaks (the paper gives no numbers for them), `random` draws from the whole span.
-
     Attributes:
-        level: small, medium, large or random.
+        level: small, medium (the published setting), large, or random (one of the three, by the seed).
         seed: names the rain layer of an image size.
     """
 
@@ -165,11 +192,12 @@ class Rain:
     seed: int = 0
     scale: ClassVar[int] = 1
     reach: ClassVar[int] = 0
+    lattice: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         """Refuse an unknown level."""
-        if self.level not in RAIN_LEVELS:
-            raise ValueError(f"Unknown rain level {self.level!r}; one of {', '.join(RAIN_LEVELS)}.")
+        if self.level not in (*RAIN_LEVELS, "random"):
+            raise ValueError(f"Unknown rain level {self.level!r}; one of {', '.join(RAIN_LEVELS)}, random.")
 
     def __call__(self, clean: np.ndarray) -> np.ndarray:
         """Add the rain layer to (H, W, 3) uint8."""
@@ -198,32 +226,36 @@ def rain_layer(level: str, seed: int, height: int, width: int) -> tuple[np.ndarr
     Source: method.md, "degraded input" of DR.
     """
     rng = np.random.Generator(np.random.Philox(seed))
-    spans = RAIN_LEVELS[level]
+    spans = RAIN_LEVELS[str(rng.choice(list(RAIN_LEVELS))) if level == "random" else level]
     drawn = {
         "amount": float(rng.uniform(*spans["amount"])),
-        "width": float(rng.choice([3, 5, 7], p=[0.25, 0.5, 0.25])),
-        "length": float(rng.integers(int(spans["length"][0]), int(spans["length"][1]), endpoint=True)),
-        "angle": float(rng.integers(-30, 30, endpoint=True)),
+        "width": float(rng.choice(spans["width"], p=spans["odds"])),
+        "length": float(rng.integers(*map(int, spans["length"]), endpoint=True)),
+        "angle": float(rng.integers(*map(int, spans["angle"]), endpoint=True)),
         "beta": float(rng.uniform(0.6, 1.0)),
     }
-    seeds = np.where(rng.random((height, width)) < drawn["amount"], 255.0, 0.0)
-    drops = ndimage.convolve(seeds, np.array([[0, 0.1, 0], [0.1, 8, 0.1], [0, 0.1, 0]]), mode="reflect")
-    layer = ndimage.convolve(drops, _streak(drawn["length"], drawn["angle"], drawn["width"]), mode="reflect")
+    noise = rng.random((height, width))
+    seeds = np.where(noise > 1 - drawn["amount"], noise, 0.0)
+    drops = ndimage.convolve(seeds, np.array([[0, 0.1, 0], [0.1, 8, 0.1], [0, 0.1, 0]]), mode="mirror")
+    layer = signal.fftconvolve(np.pad(drops, 32, mode="symmetric"), _streak(drawn), mode="same")[32:-32, 32:-32]
     span = np.ptp(layer)
-    layer = (layer - layer.min()) / span * 255.0 if span > 0 else np.zeros_like(layer)
+    # quantised like an 8-bit layer, which also removes the last bits in which Fourier transforms differ by machine
+    layer = np.floor((layer - layer.min()) / span * 255.0 + 1e-6) if span > 0 else np.zeros_like(layer)
     layer.setflags(write=False)
     return layer, drawn
 
 
-def _streak(length: float, angle: float, width: float) -> np.ndarray:
-    """Motion-blur kernel: a vertical line of `length` turned by `angle` degrees, Gaussian across `width` pixels."""
-    side = int(length) | 1
-    line = np.zeros((side, side))
-    line[:, side // 2] = 1.0
-    turned = ndimage.rotate(line, angle, reshape=False, order=1)
+def _streak(drawn: dict[str, float]) -> np.ndarray:
+    """Motion-blur kernel: a line at `angle` degrees, shortened by length per cent, Gaussian across `width` pixels."""
+    side = int(drawn["length"]) | 1
+    half = 0.5 * np.sqrt(2.0) * drawn["length"] * (1 - drawn["length"] / 100.0)
+    angle = np.deg2rad(drawn["angle"])
+    rows, columns = np.mgrid[:side, :side] - side // 2
+    along = rows * np.cos(angle) + columns * np.sin(angle)
+    across = columns * np.cos(angle) - rows * np.sin(angle)
+    line = np.clip(half + 0.5 - np.abs(along), 0, 1) * np.clip(1 - np.abs(across), 0, 1)
     # OpenCV's rule for the sigma of a Gaussian kernel of a given width, which the reference code relies on
-    across = ndimage.gaussian_filter(turned, 0.3 * ((width - 1) * 0.5 - 1) + 0.8)
-    return across / across.sum()
+    return ndimage.gaussian_filter(line, 0.3 * ((drawn["width"] - 1) * 0.5 - 1) + 0.8, truncate=2.0)
 
 
 @dataclass(frozen=True)
@@ -249,6 +281,7 @@ class Jpeg(_Spatial):
 
     quality: int = 20
     reach: ClassVar[int] = 8
+    lattice: ClassVar[int] = 8
 
     def __call__(self, clean: np.ndarray) -> np.ndarray:
         """Compress and decode (H, W, 3) uint8."""
