@@ -1,0 +1,126 @@
+"""What every engine offers, and the batching they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cem_bench.geometry import Rect
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class EngineError(RuntimeError):
+    """An engine cannot do what was asked; the message says why and what to do."""
+
+
+class Engine(Protocol):
+    """Outputs of one network on one scene under interventions on one block at a time."""
+
+    kind: str
+    reason: str
+
+    def reaches(self, block: Rect) -> bool:
+        """Say whether a block (input pixels) may touch the ROI; False only when proven that it cannot."""
+        ...
+
+    def outputs(self, block: Rect, patches: Tensor) -> Tensor:
+        """Return the ROI of the untouched output (row 0) and of the output under each patch.
+
+        Args:
+            block: where the patches go, input pixels.
+            patches: (n, 3, block.height, block.width) float32 in [0, 1].
+
+        Returns:
+            (n + 1, 3, roi.height, roi.width) float32; row 0 is the untouched observation, computed in the same batch.
+        """
+        ...
+
+    def first_difference(self, block: Rect, patches: Tensor) -> str:
+        """Name the first op whose value differs from the full forward, or say that there is none."""
+        ...
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Run without gradients and with full float32 products (TF32 off), then restore the caller's settings."""
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+
+
+def intervened(observation: Tensor, block: Rect, patches: Tensor) -> Tensor:
+    """Return the observation (row 0) and its copies with each patch pasted into the block, (n + 1, 3, h, w)."""
+    rows = observation.expand(len(patches) + 1, *observation.shape).clone()
+    rows[(slice(1, None), slice(None), *block.slices)] = patches.to(rows)
+    return rows
+
+
+def check_draws(observation: Tensor, block: Rect, patches: Tensor) -> None:
+    """Refuse patches that do not fit the block, and blocks outside the observation.
+
+    Raises:
+        ValueError: naming what was given and what was expected.
+    """
+    expected = (observation.shape[0], block.height, block.width)
+    if patches.ndim != 4 or tuple(patches.shape[1:]) != expected:
+        raise ValueError(f"patches are {tuple(patches.shape)}, expected (n, {', '.join(map(str, expected))}) "
+                         f"for {block}: cut the donors to the block's size")
+    height, width = observation.shape[-2:]
+    if block.top < 0 or block.left < 0 or block.bottom > height or block.right > width or block.area == 0:
+        raise ValueError(f"{block} is empty or leaves the observation of {height} x {width} px: give input pixels, "
+                         "not output pixels")
+
+
+def in_batches(run: Callable[[Tensor], Tensor], rows: Tensor, limit: int) -> tuple[Tensor, int]:
+    """Run rows in equal batches of at most `limit`, halving the limit whenever memory runs out.
+
+    Batches are of equal size (the last one padded with row 0), because a network gives different last bits for
+    different batch sizes.
+
+    Args:
+        run: maps (b, ...) to (b, ...).
+        rows: (n, ...), row 0 untouched.
+        limit: most rows a batch.
+
+    Returns:
+        The results in order, and the limit that worked.
+
+    Raises:
+        EngineError: when even one row does not fit.
+    """
+    while True:
+        try:
+            return _equal_batches(run, rows, limit), limit
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            if limit == 1:
+                raise EngineError("one row does not fit into memory: take a smaller image or a larger machine") from None
+        limit = max(1, min(limit, len(rows)) // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _equal_batches(run: Callable[[Tensor], Tensor], rows: Tensor, limit: int) -> Tensor:
+    count = -(-len(rows) // limit)
+    size = -(-len(rows) // count)
+    spare = count * size - len(rows)
+    padded = torch.cat([rows, rows[:1].expand(spare, *rows.shape[1:])]) if spare else rows
+    return torch.cat([run(batch) for batch in padded.split(size)])[: len(rows)]
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    words = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in words

@@ -1,0 +1,53 @@
+"""The full engine: plain forwards of whole images. The yardstick for every other engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cem_bench.engine.base import PRECISIONS, check_draws, exact_arithmetic, in_batches, intervened
+from cem_bench.engine.memory import forward_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from cem_bench.geometry import Rect
+
+# Convolution libraries keep packed copies of what they read and write: twice the tensors' own bytes is safe.
+WORKSPACE = 2.0
+
+
+class FullEngine:
+    """Every draw through the whole network, in batches sized by measured memory."""
+
+    kind = "full"
+
+    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float,
+                 reason: str) -> None:
+        self.reason = reason
+        self.roi = roi
+        self.observation = observation
+        self._dtype = PRECISIONS[precision]
+        self._restorer = restorer.to(self._dtype)
+        with exact_arithmetic():
+            row = forward_bytes(self._restorer, observation[None].to(self._dtype))
+        self.batch = max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
+
+    def reaches(self, block: Rect) -> bool:
+        """Nothing is proven about the network: every block may touch the ROI."""
+        return True
+
+    def outputs(self, block: Rect, patches: Tensor) -> Tensor:
+        """Return the ROI untouched (row 0) and under each patch, (n + 1, 3, roi.height, roi.width) float32."""
+        check_draws(self.observation, block, patches)
+        with exact_arithmetic():
+            rows = intervened(self.observation, block, patches)
+            outputs, self.batch = in_batches(self._roi, rows, self.batch)
+        return outputs
+
+    def _roi(self, rows: Tensor) -> Tensor:
+        whole = self._restorer(rows.to(self._dtype))
+        return whole[(..., *self.roi.slices)].float()
+
+    def first_difference(self, block: Rect, patches: Tensor) -> str:
+        """The full engine is the full forward."""
+        return "none: this is the full forward"
