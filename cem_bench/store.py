@@ -1,0 +1,153 @@
+"""The store: every draw ever measured, under a key that names all that could change its number.
+
+A run lives in `ROOT/KEY/`: `identity.json` (what the key hashes), `record.json` (who measured it, when, with what),
+and shards `draws-00000.parquet`, ... of whole units of work. Every file is written beside its place, synced and moved
+in by one rename; a shard is never changed. Killing the writer costs the draws since the last flush, never a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FLUSH_SECONDS = 5.0
+INTEGERS = ("block", "k", "donor", "stratum")
+
+
+def run_key(identity: Mapping[str, Any]) -> str:
+    """Return the sha256 of an identity, written as JSON with sorted keys."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there.
+
+    Raises:
+        OSError: with a sentence on what to do, if the folder cannot be written or the disk is full.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"cannot write {path}: {error.strerror}. Everything stored before is kept; "
+            "free space or choose another folder with output=FOLDER, then run the same command again",
+        ) from error
+
+
+@dataclass
+class Store:
+    """The stored draws of one run key.
+
+    Attributes:
+        root: folder of all runs.
+        identity: what the key hashes.
+    """
+
+    root: Path
+    identity: Mapping[str, Any]
+    _waiting: list[pd.DataFrame] = field(default_factory=list, repr=False)
+    _flushed: float = field(default_factory=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        """Claim the folder: write the identity if it is new."""
+        path = self.folder / "identity.json"
+        if not path.exists():
+            write_atomically(path, (json.dumps(self.identity, indent=2, sort_keys=True) + "\n").encode())
+        self._draws = read_draws(self.folder)
+
+    @property
+    def key(self) -> str:
+        """The run key."""
+        return run_key(self.identity)
+
+    @property
+    def folder(self) -> Path:
+        """Where this run lives."""
+        return self.root / self.key[:16]
+
+    @property
+    def draws(self) -> pd.DataFrame:
+        """All draws, those not yet written included, ordered by block and k."""
+        if self._waiting:
+            parts = [part for part in (self._draws, *self._waiting) if len(part)]
+            return pd.concat(parts, ignore_index=True).sort_values(["block", "k"], ignore_index=True)
+        return self._draws
+
+    def effects(self, blocks: Iterable[int], outcome: str) -> dict[int, np.ndarray]:
+        """Return the effects of draws 0, 1, 2, ... of every block asked for (an empty array where there is none)."""
+        return effects_by_block(self.draws, blocks, outcome)
+
+    def append(self, unit: Mapping[str, np.ndarray]) -> None:
+        """Keep one unit of work (all draws of one request), writing to disk every few seconds."""
+        self._waiting.append(pd.DataFrame(unit))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits as one shard."""
+        if not self._waiting:
+            return
+        table = pd.concat(self._waiting, ignore_index=True)
+        number = len(list(self.folder.glob("draws-*.parquet")))
+        write_atomically(self.folder / f"draws-{number:05d}.parquet", table.to_parquet(index=False))
+        self._draws = self.draws
+        self._waiting.clear()
+        self._flushed = time.monotonic()
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write the provenance of the last session, with the sha256 of every shard and their root hash."""
+        self.flush()
+        shards = {path.name: _sha256(path) for path in sorted(self.folder.glob("draws-*.parquet"))}
+        root = hashlib.sha256("".join(shards.values()).encode()).hexdigest()
+        content = {"key": self.key, **record, "shards": shards, "root_sha256": root}
+        write_atomically(self.folder / "record.json", (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_draws(folder: Path) -> pd.DataFrame:
+    """Read all shards of a run, ordered by block and k; no torch needed."""
+    shards = [pd.read_parquet(path) for path in sorted(folder.glob("draws-*.parquet"))]
+    if not shards:
+        return pd.DataFrame({name: np.empty(0, np.int64) for name in INTEGERS})
+    return pd.concat(shards, ignore_index=True).sort_values(["block", "k"], ignore_index=True)
+
+
+def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -> dict[int, np.ndarray]:
+    """Split a table of draws into arrays of effects (outcome untouched minus intervened), draw 0 first.
+
+    Raises:
+        ValueError: if a block's draws are not 0, 1, 2, ...: the store is damaged.
+    """
+    effects = {block: np.empty(0) for block in blocks}
+    if not len(draws):
+        return effects
+    values = (draws[f"{outcome}_untouched"] - draws[outcome]).to_numpy(np.float64)
+    for block, rows in draws.groupby("block").indices.items():
+        if not np.array_equal(draws["k"].to_numpy()[rows], np.arange(len(rows))):
+            raise ValueError(f"Draws of block {block} are not 0 to {len(rows) - 1}, each once: a shard is lost.")
+        effects[int(block)] = values[rows]  # pyright: ignore[reportArgumentType]
+    return effects
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
