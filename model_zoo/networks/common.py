@@ -108,3 +108,8 @@ class LongSkip(Normalised):
         """What the network does between the two shifts."""
         first = self.conv_first(x)
         return self.conv_last(self.upsample(first + self.conv_after_body(self.body(first))))
+
+
+def pixel_shuffle_to_colours(features: int, scale: int) -> nn.Sequential:
+    """One convolution straight to the colours of the large image, and the pixel shuffle."""
+    return nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))

@@ -1,0 +1,191 @@
+"""Cards: the facts about one checkpoint, read from the YAML files of `model_zoo/cards`."""
+
+import difflib
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FOLDER = Path(__file__).parent / "cards"
+TASKS = ("SR", "DN", "DR")
+
+
+@dataclass(frozen=True)
+class Card:
+    """The facts about one checkpoint.
+
+    Attributes:
+        name: what it is called; case, "-" and "_" make no difference when it is looked up.
+        network: "module:class" of the architecture.
+        options: keyword arguments of that class.
+        tasks: of SR, DN, DR.
+        scale: output pixels per input pixel.
+        aliases: other names of the same checkpoint.
+        value_range: white of input and output, 1 or 255. The network takes and gives this range.
+        size_multiple: input height and width must be multiples of it; 1 where the network pads by itself.
+        size_minimum: smallest input height and width, in pixels.
+        window: side of the attention window in input pixels, 0 where there is none.
+        global_statistics: the kind of statistics over the whole image, "" where there are none.
+        reach: farthest input pixel an output pixel depends on, in input pixels; None for the whole image.
+        parameters: number of learned numbers.
+        luma_only: the checkpoint restores Y; an adapter upsamples Cb and Cr bicubically.
+        library: whose code the network is.
+        keys: (pattern, replacement) pairs that turn a checkpoint's tensor names into the module's, in order.
+        computed: patterns of tensors a checkpoint may hold that the network computes by itself.
+        paper: authors, title, year, DOI or arXiv number.
+        training: training data.
+        licence: licence of the weights.
+        checkpoint: official file name.
+        other_files: other file names of the same bytes.
+        address: where a user gets the file; "" where there is no address.
+        sha256: of the file; "" where it is not known.
+        test: what the PSNR figures are for, e.g. "Set5 Y, border 4".
+        claimed: published PSNR in dB, None where none is.
+        measured: PSNR measured here in dB, None where none is.
+        degradation: what makes an observation for it when nothing else is asked for, e.g. {"noise": 50}.
+        note: what a user should know.
+    """
+
+    name: str
+    network: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+    scale: int = 1
+    aliases: tuple[str, ...] = ()
+    value_range: int = 1
+    size_multiple: int = 1
+    size_minimum: int = 1
+    window: int = 0
+    global_statistics: str = ""
+    reach: int | None = None
+    parameters: int = 0
+    luma_only: bool = False
+    library: str = "model_zoo"
+    keys: tuple[tuple[str, str], ...] = ()
+    computed: tuple[str, ...] = ()
+    paper: str = ""
+    training: str = ""
+    licence: str = ""
+    checkpoint: str = ""
+    other_files: tuple[str, ...] = ()
+    address: str = ""
+    sha256: str = ""
+    test: str = ""
+    claimed: float | None = None
+    measured: float | None = None
+    degradation: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses facts that cannot be."""
+        wrong_tasks = [task for task in self.tasks if task not in TASKS]
+        if wrong_tasks or self.value_range not in (1, 255) or ":" not in self.network:
+            raise ZooError(
+                f"card {self.name}: tasks {self.tasks} (expected of {TASKS}), value_range {self.value_range} "
+                f"(expected 1 or 255), network {self.network!r} (expected 'module:class')"
+            )
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Every name the checkpoint may lie under."""
+        return (self.checkpoint, *self.other_files) if self.checkpoint else self.other_files
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _read(path: Path) -> Iterator[Card]:
+    """The cards of one file: `family` holds what they share, `cards` what each says of its own."""
+    import yaml
+
+    known = {item.name for item in fields(Card)}
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    shared = content.get("family", {})
+    for own in content.get("cards", []):
+        facts = {**shared, **own, "options": {**shared.get("options", {}), **own.get("options", {})}}
+        unknown = sorted(set(facts) - known)
+        if unknown or "name" not in own:
+            raise ZooError(f"{path}: card {own.get('name', '?')}: unknown {unknown}, or no name; fields are {sorted(known)}")
+        yield Card(**{key: value if key == "options" else _frozen(value) for key, value in facts.items()})
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "-")
+
+
+@cache
+def registry(folder: Path = FOLDER) -> dict[str, Card]:
+    """Every card under every name it answers to, in plain spelling.
+
+    Args:
+        folder: where the YAML files are.
+
+    Returns:
+        Plain name to card; a card with aliases occurs more than once.
+
+    Raises:
+        ZooError: for a name that two cards claim, or a card that cannot be.
+    """
+    found: dict[str, Card] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for entry in _read(path):
+            for name in (entry.name, *entry.aliases):
+                if _plain(name) in found:
+                    raise ZooError(f"{path}: two cards answer to {name!r}: {found[_plain(name)].name} and {entry.name}")
+                found[_plain(name)] = entry
+    return found
+
+
+def list_models(task: str | None = None) -> list[str]:
+    """The names of all cards.
+
+    Args:
+        task: "SR", "DN" or "DR" for those of one task.
+
+    Returns:
+        Names in the order of the card files.
+    """
+    return list(dict.fromkeys(entry.name for entry in registry().values() if task in (None, *entry.tasks)))
+
+
+def card(name: str) -> Card:
+    """The card of a name.
+
+    Args:
+        name: a card's name or alias; case, "-" and "_" make no difference.
+
+    Returns:
+        The card.
+
+    Raises:
+        ZooError: for a name no card answers to, with the nearest names.
+    """
+    entries = registry()
+    if _plain(name) in entries:
+        return entries[_plain(name)]
+    near = [entries[key].name for key in difflib.get_close_matches(_plain(name), entries, n=5, cutoff=0.4)]
+    raise ZooError(
+        f"no model is called {name!r}; nearest: {', '.join(dict.fromkeys(near)) or 'none'}; "
+        "model_zoo.list_models() names all, model_zoo.load_file(path) takes a checkpoint without a card"
+    )
+
+
+def architecture(entry: Card) -> "type[nn.Module]":
+    """The class a card names, imported now.
+
+    Args:
+        entry: the card.
+
+    Returns:
+        The class of the network.
+    """
+    module, _, name = entry.network.partition(":")
+    return getattr(importlib.import_module(module), name)

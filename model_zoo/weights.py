@@ -1,0 +1,87 @@
+"""Where the file of a checkpoint lies: in the package, in CEM_WEIGHTS, in the cache, or at the card's address."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from model_zoo.cards import Card
+from model_zoo.checkpoint import sha256
+from model_zoo.errors import ZooError
+
+SHIPPED = Path(__file__).parent / "weights"
+VARIABLE = "CEM_WEIGHTS"
+
+
+def cache_folder() -> Path:
+    """Where downloads go: the cem_bench folder of the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cem_bench" / "weights"
+
+
+def folders() -> list[Path]:
+    """The folders a checkpoint is looked for in, in order."""
+    named = [Path(part).expanduser() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    return [SHIPPED, *named, cache_folder()]
+
+
+def find(entry: Card) -> Path | None:
+    """The local file of a card's checkpoint.
+
+    Args:
+        entry: the card; its file names are looked for, and its sha256 decides where it gives one.
+
+    Returns:
+        The path, or None where no folder holds it.
+    """
+    names = dict.fromkeys((*entry.file_names, f"{entry.name}.safetensors"))
+    for path in (folder / name for folder in folders() for name in names):
+        if path.is_file() and entry.sha256 in ("", _sum(path, path.stat().st_mtime_ns)):
+            return path
+    return None
+
+
+@cache
+def _sum(path: Path, _changed: int) -> str:
+    return sha256(path)
+
+
+def obtain(entry: Card) -> Path:
+    """The file of a card's checkpoint, downloaded where it is not here yet.
+
+    Args:
+        entry: the card.
+
+    Returns:
+        The path.
+
+    Raises:
+        ZooError: the file is nowhere and cannot be fetched; says which file to put where.
+    """
+    local = find(entry)
+    if local is not None:
+        return local
+    what = f"{entry.name}: put {' or '.join(entry.file_names) or entry.name + '.safetensors'} into a folder of {VARIABLE} "
+    what += f"(now {os.environ.get(VARIABLE) or 'not set'}) or into {cache_folder()}"
+    if entry.sha256:
+        what += f"; its sha256 is {entry.sha256}"
+    if not (entry.address.startswith("https://") and entry.sha256):
+        raise ZooError(f"{what}; you get it from {entry.address or entry.paper or 'its authors'}")
+    return _download(entry, what)
+
+
+def _download(entry: Card, what: str) -> Path:
+    import pooch
+    import requests
+
+    name = entry.checkpoint or f"{entry.name}.pth"
+    try:
+        return Path(
+            pooch.retrieve(
+                entry.address,
+                known_hash=f"sha256:{entry.sha256}",
+                fname=name,
+                path=cache_folder(),
+                progressbar=True,
+            )
+        )
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise ZooError(f"{what}; {entry.address} could not be fetched ({type(error).__name__})") from error
