@@ -72,11 +72,25 @@ def build_card(entry: Card) -> "nn.Module":
         entry: the card.
 
     Returns:
-        The network, on the CPU.
+        The network, on the CPU, for RGB in [0, 1].
     """
+    return _fitted(_bare(entry), entry)
+
+
+def _bare(entry: Card) -> "nn.Module":
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.meshgrid")
-        network = architecture(entry)(**entry.options)
+        return architecture(entry)(**entry.options)
+
+
+def _fitted(network: "nn.Module", entry: Card) -> "nn.Module":
+    """The network between the adapters its card asks for, with the check of the input size in front."""
+    from model_zoo.adapters import LumaOnly, Scaled
+
+    if entry.luma_only:
+        network = LumaOnly(network, entry.scale)
+    if entry.trained_range != 1:
+        network = Scaled(network, entry.trained_range)
     network.register_forward_pre_hook(SizeCheck(entry.name, entry.size_multiple, entry.size_minimum))
     return network
 
@@ -90,8 +104,8 @@ def load(name: str, weights: str | Path | Mapping[str, Any] | None = None) -> "n
             CEM_WEIGHTS, in the cache, at the card's address) and to check its sha256.
 
     Returns:
-        The network in eval mode, on the CPU: (B, 3, h, w) to (B, 3, h * scale, w * scale), both in
-        0..card.value_range.
+        The network in eval mode, on the CPU: (B, 3, h, w) in [0, 1] to (B, 3, h * scale, w * scale), not clipped.
+        Whatever range the checkpoint was trained on, the scaling is inside.
 
     Raises:
         ZooError: for an unknown name, or a checkpoint that is missing, damaged, not harmless or of another network.
@@ -107,6 +121,6 @@ def load(name: str, weights: str | Path | Mapping[str, Any] | None = None) -> "n
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        network = build_card(entry)
+        network = _bare(entry)
     fill(network, tensors, entry, source)
-    return network.eval()
+    return _fitted(network, entry).eval()

@@ -1,7 +1,7 @@
 """Training of the zoo's own matched families; degradations are passed in, so that the zoo stays below the method."""
 
-from model_zoo.training.data import Crops
+from model_zoo.training.data import Crops, Maker
 from model_zoo.training.loop import Recipe, train
 from model_zoo.training.split import load_images, manifest, read_split
 
-__all__ = ["Crops", "Recipe", "load_images", "manifest", "read_split", "train"]
+__all__ = ["Crops", "Maker", "Recipe", "load_images", "manifest", "read_split", "train"]

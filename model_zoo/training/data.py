@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from model_zoo.compat import basicsr
 
 Degrade = Callable[[np.ndarray], np.ndarray]
+Maker = Callable[[np.random.Generator, int], Degrade]
 
 
 class Crops(Dataset):
@@ -22,13 +23,13 @@ class Crops(Dataset):
     """
 
     def __init__(
-        self, images: Sequence[np.ndarray], degradations: Sequence[Callable[[int], Degrade]], size: int, seed: int
+        self, images: Sequence[np.ndarray], degradations: Sequence[Maker], size: int, seed: int
     ) -> None:
         """Keep what crops are drawn from.
 
         Args:
             images: (H, W, 3) uint8 RGB clean images.
-            degradations: each makes a degradation from a seed; one of them is drawn for a crop.
+            degradations: each makes a degradation from the crop's generator and number; one is drawn for a crop.
             size: side of a clean crop in pixels.
             seed: names the whole stream of crops.
 
@@ -49,8 +50,7 @@ class Crops(Dataset):
         with _python_seed(int(rng.integers(2**63))):
             clean = np.ascontiguousarray(basicsr("data.transforms").augment(clean))
         make = self.degradations[rng.integers(len(self.degradations))]
-        observation = make(int(rng.integers(2**63)))(clean)
-        return _tensor(observation), _tensor(clean)
+        return _tensor(make(rng, index)(clean)), _tensor(clean)
 
 
 def _tensor(image: np.ndarray) -> Tensor:

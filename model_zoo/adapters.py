@@ -1,0 +1,45 @@
+"""What stands between an RGB image in [0, 1] and a checkpoint that was trained on something else."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# ITU-R BT.601, studio swing, as fractions of white: (offset, weights of R, G, B)
+LUMA = (16 / 255, (65.481 / 255, 128.553 / 255, 24.966 / 255))
+BLUE = (128 / 255, (-37.797 / 255, -74.203 / 255, 112.0 / 255))
+RED = (128 / 255, (112.0 / 255, -93.786 / 255, -18.214 / 255))
+
+
+class Scaled(nn.Module):
+    """Feeds a network that was trained on 0..white from [0, 1], and brings its output back."""
+
+    def __init__(self, network: nn.Module, white: float) -> None:
+        """Args: network: takes and gives 0..white; white: e.g. 255."""
+        super().__init__()
+        self.network, self.white = network, white
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 1] to (B, 3, h * scale, w * scale)."""
+        return self.network(x * self.white) / self.white
+
+
+class LumaOnly(nn.Module):
+    """Restores Y with a one-channel network and enlarges Cb and Cr bicubically."""
+
+    def __init__(self, network: nn.Module, scale: int) -> None:
+        """Args: network: (B, 1, h, w) to (B, 1, h * scale, w * scale); scale: output pixels per input pixel."""
+        super().__init__()
+        self.network, self.scale = network, scale
+        matrix = torch.tensor([LUMA[1], BLUE[1], RED[1]], dtype=torch.float64)
+        offset = torch.tensor([LUMA[0], BLUE[0], RED[0]], dtype=torch.float64)
+        back = torch.linalg.inv(matrix)
+        self.register_buffer("to_luma", matrix.float().view(3, 3, 1, 1), persistent=False)
+        self.register_buffer("to_luma_offset", offset.float(), persistent=False)
+        self.register_buffer("to_rgb", back.float().view(3, 3, 1, 1), persistent=False)
+        self.register_buffer("to_rgb_offset", (-back @ offset).float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 1] to (B, 3, h * scale, w * scale)."""
+        ycc = F.conv2d(x, self.to_luma, self.to_luma_offset)
+        colours = F.interpolate(ycc[:, 1:], scale_factor=self.scale, mode="bicubic", align_corners=False)
+        return F.conv2d(torch.cat([self.network(ycc[:, :1]), colours], 1), self.to_rgb, self.to_rgb_offset)
