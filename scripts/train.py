@@ -1,16 +1,18 @@
 """Train a member of a matched family: `python scripts/train.py +train=rcan_dn_none` (multirun over members, seeds)."""
 
+from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 
 import hydra
+import numpy as np
 import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 
-from model_zoo.training import Crops, Recipe, load_images, read_split, train
+from cem_bench.geometry import Rect
+from model_zoo.training import Crops, Maker, Recipe, load_images, read_split, train
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,17 +41,34 @@ def build(spec: DictConfig) -> torch.nn.Module:
         return instantiate(spec.network)
 
 
-def degradation_maker(node: DictConfig):
-    """Return a function from a seed to the degradation; a degradation without randomness ignores the seed."""
-    settings = dict(node)
-    kind = get_class(settings.pop("_target_"))
-    if any(field.name == "seed" for field in fields(kind)):
-        return lambda seed: kind(**settings, seed=seed)
-    return partial(_same, kind(**settings))
+def degradation_maker(node: DictConfig) -> Maker:
+    """Turn a degradation's configuration into a function from a crop's generator and number to the degradation.
 
+    A degradation without a seed is the same for every crop. One with a `field: {size: [H, W], live: n, uses: m}` is
+    costly to draw (rain): n fields of an image of that size are live at a time, each crop takes a window of one, and
+    after n * m crops they are drawn anew.
+    """
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "field")}
+    kind = get_class(node["_target_"])
+    if not any(item.name == "seed" for item in fields(kind)):
+        fixed = kind(**settings)
+        return lambda rng, index: fixed
+    if "field" not in node:
+        return lambda rng, index: kind(**settings, seed=int(rng.integers(2**63)))
+    height, width = node["field"]["size"]
+    live, uses = node["field"]["live"], node["field"]["uses"]
 
-def _same(degradation, seed: int):  # noqa: ARG001
-    return degradation
+    def windowed(rng: np.random.Generator, index: int) -> Callable[[np.ndarray], np.ndarray]:
+        degradation = kind(**settings, seed=index % live + index // (live * uses) * live)
+
+        def degrade(clean: np.ndarray) -> np.ndarray:
+            side = clean.shape[0]
+            at = Rect(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side, side)
+            return degradation.window(clean, at, (height, width))
+
+        return degrade
+
+    return windowed
 
 
 if __name__ == "__main__":
