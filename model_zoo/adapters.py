@@ -1,4 +1,4 @@
-"""What stands between an RGB image in [0, 1] and a checkpoint that was trained on something else."""
+"""What stands between an RGB image and a checkpoint that restores luma only."""
 
 import torch
 import torch.nn.functional as F
@@ -8,19 +8,6 @@ from torch import Tensor, nn
 LUMA = (16 / 255, (65.481 / 255, 128.553 / 255, 24.966 / 255))
 BLUE = (128 / 255, (-37.797 / 255, -74.203 / 255, 112.0 / 255))
 RED = (128 / 255, (112.0 / 255, -93.786 / 255, -18.214 / 255))
-
-
-class Scaled(nn.Module):
-    """Feeds a network that was trained on 0..white from [0, 1], and brings its output back."""
-
-    def __init__(self, network: nn.Module, white: float) -> None:
-        """Args: network: takes and gives 0..white; white: e.g. 255."""
-        super().__init__()
-        self.network, self.white = network, white
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, h, w) in [0, 1] to (B, 3, h * scale, w * scale)."""
-        return self.network(x * self.white) / self.white
 
 
 class LumaOnly(nn.Module):

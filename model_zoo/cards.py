@@ -28,8 +28,7 @@ class Card:
         tasks: of SR, DN, DR.
         scale: output pixels per input pixel.
         aliases: other names of the same checkpoint.
-        trained_range: value range, 1 or 255, of the images the checkpoint was trained on. The loaded network takes
-            and gives [0, 1] in any case.
+        value_range: white of input and output, 1 or 255. The loaded network takes and gives this range.
         size_multiple: input height and width must be multiples of it; 1 where the network pads by itself.
         size_minimum: smallest input height and width, in pixels.
         window: side of the attention window in input pixels, 0 where there is none.
@@ -60,7 +59,7 @@ class Card:
     tasks: tuple[str, ...] = ()
     scale: int = 1
     aliases: tuple[str, ...] = ()
-    trained_range: int = 1
+    value_range: int = 1
     size_multiple: int = 1
     size_minimum: int = 1
     window: int = 0
@@ -87,9 +86,9 @@ class Card:
     def __post_init__(self) -> None:
         """Refuses facts that cannot be."""
         wrong_tasks = [task for task in self.tasks if task not in TASKS]
-        if wrong_tasks or self.trained_range not in (1, 255) or ":" not in self.network:
+        if wrong_tasks or self.value_range not in (1, 255) or ":" not in self.network:
             raise ZooError(
-                f"card {self.name}: tasks {self.tasks} (expected of {TASKS}), trained_range {self.trained_range} "
+                f"card {self.name}: tasks {self.tasks} (expected of {TASKS}), value_range {self.value_range} "
                 f"(expected 1 or 255), network {self.network!r} (expected 'module:class')"
             )
 

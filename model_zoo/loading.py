@@ -72,7 +72,7 @@ def build_card(entry: Card) -> "nn.Module":
         entry: the card.
 
     Returns:
-        The network, on the CPU, for RGB in [0, 1].
+        The network, on the CPU, for RGB in 0..card.value_range.
     """
     return _fitted(_bare(entry), entry)
 
@@ -84,13 +84,11 @@ def _bare(entry: Card) -> "nn.Module":
 
 
 def _fitted(network: "nn.Module", entry: Card) -> "nn.Module":
-    """The network between the adapters its card asks for, with the check of the input size in front."""
-    from model_zoo.adapters import LumaOnly, Scaled
+    """The network with the adapter its card asks for, with the check of the input size in front."""
+    from model_zoo.adapters import LumaOnly
 
     if entry.luma_only:
         network = LumaOnly(network, entry.scale)
-    if entry.trained_range != 1:
-        network = Scaled(network, entry.trained_range)
     network.register_forward_pre_hook(SizeCheck(entry.name, entry.size_multiple, entry.size_minimum))
     return network
 
@@ -104,8 +102,9 @@ def load(name: str, weights: str | Path | Mapping[str, Any] | None = None) -> "n
             CEM_WEIGHTS, in the cache, at the card's address) and to check its sha256.
 
     Returns:
-        The network in eval mode, on the CPU: (B, 3, h, w) in [0, 1] to (B, 3, h * scale, w * scale), not clipped.
-        Whatever range the checkpoint was trained on, the scaling is inside.
+        The network in eval mode, on the CPU: (B, 3, h, w) to (B, 3, h * scale, w * scale), both in
+        0..card.value_range and not clipped. No scaling is inside: the network equals the official one on any input,
+        and whoever restores images scales by the card's value_range.
 
     Raises:
         ZooError: for an unknown name, or a checkpoint that is missing, damaged, not harmless or of another network.
