@@ -2,6 +2,8 @@
 
 from model_zoo.training.data import Crops, Maker
 from model_zoo.training.loop import Recipe, train
-from model_zoo.training.split import load_images, manifest, read_split
+from model_zoo.training.measure import score
+from model_zoo.training.publish import publish
+from model_zoo.training.split import load_images, read_split
 
-__all__ = ["Crops", "Maker", "Recipe", "load_images", "manifest", "read_split", "train"]
+__all__ = ["Crops", "Maker", "Recipe", "load_images", "publish", "read_split", "score", "train"]

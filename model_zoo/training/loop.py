@@ -94,7 +94,7 @@ def train(network: nn.Module, crops: Dataset, recipe: Recipe, folder: Path) -> d
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.iterations:
             _save(accelerator, folder, state)
     bar.close()
-    network.load_state_dict(ema.module.state_dict())
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False).load_state_dict(ema.module.state_dict())
     return state
 
 

@@ -1,31 +1,14 @@
-"""Which images train and which measure: `model_zoo/data_split.csv`, one row an image, checked by sha256.
-
-`python -m model_zoo.training.split FOLDER` writes the file anew from a data folder (see `SETS`).
-"""
+"""Which images train and which measure: `model_zoo/data_split.csv`, one row an image, checked by sha256."""
 
 import csv
 import hashlib
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 SPLIT = Path(__file__).parents[1] / "data_split.csv"
-COLUMNS = ("role", "set", "path", "sha256")
-SETS = (
-    ("train", "bsds500_train", "bsds500/train/*.jpg"),
-    ("train", "bsds500_test", "bsds500/test/*.jpg"),
-    ("train", "div2k_test_lr_x4", "div2k_test_lr_x4/*.png"),
-    ("measure", "bsds500_val", "bsds500/val/*.jpg"),
-    ("measure", "cbsd68", "test/cbsd68/*.png"),
-    ("measure", "set5", "test/set5/HR/*.png"),
-    ("measure", "set14", "test/set14/HR/*.png"),
-    ("measure", "kodak24", "test/kodak24/*.png"),
-    ("measure", "urban100", "test/urban100/*.png"),
-    ("measure", "rain100h", "test/rain100h/**/*.png"),
-    ("measure", "scenes", "scenes/*.png"),
-)
 
 
 def read_split(split: Path = SPLIT) -> list[dict[str, str]]:
@@ -74,21 +57,33 @@ def _load(root: Path, row: dict[str, str]) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def write_split(root: Path, split: Path = SPLIT) -> None:
-    """Write the split file of the sets found under a data folder.
+def training_images(root: str | Path) -> tuple[list[np.ndarray], str]:
+    """The images of the split that train.
 
     Args:
         root: data folder.
-        split: file to write.
+
+    Returns:
+        The images, as `load_images`, and their manifest.
     """
-    with split.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for role, name, pattern in SETS:
-            for image in sorted(root.glob(pattern)):
-                digest = hashlib.sha256(image.read_bytes()).hexdigest()
-                writer.writerow((role, name, image.relative_to(root).as_posix(), digest))
+    rows = [row for row in read_split() if row["role"] == "train"]
+    return load_images(Path(root), rows), manifest(rows)
 
 
-if __name__ == "__main__":
-    write_split(Path(sys.argv[1]))
+def photographs(names: Sequence[str]) -> tuple[list[np.ndarray], str]:
+    """Photographs that scikit-image ships, for toy trainings.
+
+    Args:
+        names: functions of `skimage.data` that return (H, W, 3) uint8, such as "astronaut".
+
+    Returns:
+        The images, as `load_images`, and the manifest of their pixels.
+    """
+    from skimage import data
+
+    images = [getattr(data, name)() for name in names]
+    rows = [
+        {"path": name, "sha256": hashlib.sha256(image.tobytes()).hexdigest()}
+        for name, image in zip(names, images, strict=True)
+    ]
+    return images, manifest(rows)
