@@ -171,6 +171,14 @@ def pool_from_images(
     return DonorPool(patches, names.astype(str), manifest)
 
 
+def stratify(pool: DonorPool, count: int, *, seed: int = 0) -> DonorPool:
+    """Return the pool with its donors sorted into `count` strata by mean colour and contrast."""
+    from cem_bench.stats.strata import strata_of_patches
+
+    labels = strata_of_patches(pool.patches, count, seed=seed)
+    return DonorPool(pool.patches, pool.names, pool.manifest | {"strata": count, "strata_seed": seed}, labels)
+
+
 def _images_in(path: Path) -> list[Path]:
     if path.is_file():
         return [path]

@@ -1,0 +1,190 @@
+"""A cell set up to run: degraded, prepared, and able to measure draws and to prove them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cem_bench import maps
+from cem_bench.cell import Cell
+from cem_bench.engine import Engine, prepare
+from cem_bench.geometry import Rect
+from cem_bench.intervene import reference_patches, true_patches
+from cem_bench.outcome import to_measure
+from cem_bench.sampling import Request
+from cem_bench.store import Store
+
+PROOF_SHARE, PROOF_LEAST, PROOF_DB = 0.01, 8, 1e-3
+Progress = Callable[[int, int, str], None]
+
+
+class MeasureError(ValueError):
+    """A measurement cannot be made; the message says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A cell set up to run: observation degraded, engine prepared, target of the ROI on the device."""
+
+    cell: Cell
+    observation: np.ndarray
+    restored: np.ndarray
+    engine: Engine
+    target: Tensor
+
+    @classmethod
+    def of(cls, cell: Cell) -> Bench:
+        """Degrade, restore once in full, check the answer, and prepare the engine."""
+        cell.scene.require_scale(cell.degradation.scale)
+        if cell.degradation.scale != cell.model.scale:
+            raise MeasureError(
+                f"{cell.model.name} enlarges by {cell.model.scale}, but the observation is {cell.degradation.scale} times "
+                f"smaller than the clean image: choose a task of scale {cell.model.scale} or another model."
+            )
+        device = torch.device(cell.options.device)
+        observation = cell.degradation(cell.scene.clean)
+        tensor = to_tensor(observation).to(device)
+        restored = cls.full_forward(cell, tensor[None])[0]
+        engine = prepare(
+            cell.model.restorer.to(device),
+            tensor,
+            cell.scene.roi,
+            kind=cell.options.engine,
+            precision=cell.options.precision,
+            memory_gb=cell.options.memory_gb,
+        )
+        target = to_tensor(cell.scene.clean).to(device, torch.float64)[(slice(None), *cell.scene.roi.slices)]
+        image = (restored.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().transpose(1, 2, 0)
+        return cls(cell, observation, image, engine, target)
+
+    @staticmethod
+    def full_forward(cell: Cell, rows: Tensor) -> Tensor:
+        """Run the network plainly in fp32 and check what comes back.
+
+        Args:
+            cell: the cell.
+            rows: (n, 3, h, w) float32 in 0..1.
+
+        Returns:
+            (n, 3, H, W) float32.
+        """
+        with torch.inference_mode():
+            output = cell.model.restorer.to(rows.device)(rows)
+        expected = (len(rows), 3, *cell.scene.size)
+        if not isinstance(output, Tensor) or tuple(output.shape) != expected:
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise MeasureError(
+                f"{cell.model.name} answered {got} to an input of {tuple(rows.shape)}; expected {expected}: "
+                "check its scale and that it returns one RGB image."
+            )
+        if not torch.isfinite(output).all():
+            raise MeasureError(
+                f"{cell.model.name} answered NaN or infinity on the untouched observation: check weights and value range."
+            )
+        return output.float()
+
+    @property
+    def scale(self) -> int:
+        """Clean pixels per observation pixel."""
+        return self.cell.degradation.scale
+
+    def status(self) -> np.ndarray:
+        """Return the status of every block before any draw, (rows, columns) int8."""
+        grid, roi = self.cell.scene.grid, set(self.cell.scene.grid.overlapping(self.cell.scene.roi))
+        codes = np.full(len(grid), maps.MEASURED, dtype=np.int8)
+        for block in range(len(grid)):
+            if block in roi and not self.cell.options.include_roi:
+                codes[block] = maps.ROI
+            elif not self.engine.reaches(grid.rect(block).scale_down(self.scale)):
+                codes[block] = maps.UNREACHABLE
+        return codes.reshape(grid.shape)
+
+    def patches(self, block: int, donors: np.ndarray, first: int) -> Tensor:
+        """Return the patches of draws first, first + 1, ... as (n, 3, b, b) float32 in 0..1, in input space."""
+        cell, at = self.cell, self.cell.scene.grid.rect(block)
+        chosen = cell.pool.patches[donors]
+        if cell.options.form == "true":
+            patches = true_patches(cell.scene.clean, cell.degradation, at, chosen)
+        else:
+            generators = [cell.keys.generator(block, first + i, 1) for i in range(len(donors))]
+            patches = reference_patches(
+                cell.scene.clean, cell.degradation, at, chosen, generators=generators, bgr=cell.options.bgr
+            )
+        return torch.stack([to_tensor(patch) for patch in patches]).to(self.target.device)
+
+    def run(self, request: Request) -> dict[str, np.ndarray]:
+        """Measure the draws of one request.
+
+        Returns:
+            The columns of the store: block, k, donor, stratum, and every outcome with its untouched value.
+        """
+        cell = self.cell
+        donors, strata = cell.keys.donors(cell.pool, request.block, request.first, request.last)
+        patches = self.patches(request.block, donors, request.first)
+        outputs = self.engine.outputs(self.input_rect(request.block), patches)
+        count = len(donors)
+        if not torch.isfinite(outputs).all():
+            raise MeasureError(
+                f"{cell.model.name} answered NaN or infinity to block {request.block}, draws {request.first} to "
+                f"{request.last - 1}; what was measured before is kept."
+            )
+        unit: dict[str, np.ndarray] = {
+            "block": np.full(count, request.block, dtype=np.int64),
+            "k": np.arange(request.first, request.last, dtype=np.int64),
+            "donor": donors,
+            "stratum": strata,
+        }
+        for outcome in to_measure(cell.options.outcome):
+            values = outcome.compute(outputs, self.target).cpu().numpy()
+            unit[outcome.name] = values[1:]
+            unit[f"{outcome.name}_untouched"] = np.full(count, values[0])
+        return unit
+
+    def input_rect(self, block: int) -> Rect:
+        """Return a block in observation pixels."""
+        return self.cell.scene.grid.rect(block).scale_down(self.scale)
+
+    def prove(self, store: Store, fresh: list[tuple[int, int]], progress: Progress) -> dict[str, Any]:
+        """Send a seeded sample of the fresh draws through the full fp32 forward and compare.
+
+        Raises:
+            MeasureError: if an fp32 engine differs by more than `PROOF_DB`, naming the first op that does.
+        """
+        plain = self.engine.kind == "full" and self.cell.options.precision == "fp32"
+        if plain or not fresh:
+            return {"draws": 0, "reason": "the full forward itself" if plain else "no new draw"}
+        size = min(max(int(PROOF_SHARE * len(fresh)), PROOF_LEAST), len(fresh))
+        rng = np.random.Generator(np.random.Philox(self.cell.options.seed))
+        stored = store.draws.set_index(["block", "k"])
+        worst = 0.0
+        for done, index in enumerate(sorted(rng.choice(len(fresh), size, replace=False)), 1):
+            block, k = fresh[index]
+            row = stored.loc[(block, k)]
+            patch = self.patches(block, np.array([int(row["donor"])]), k)
+            difference = abs(self._full_psnr(block, patch) - float(row["psnr"]))
+            worst = max(worst, difference)
+            if difference > PROOF_DB and self.cell.options.precision == "fp32":
+                op = self.engine.first_difference(self.input_rect(block), patch)
+                raise MeasureError(
+                    f"Engine {self.engine.kind} differs from the full forward by {difference:.2e} dB (allowed "
+                    f"{PROOF_DB:g}) at block {block}, draw {k}; first op that differs: {op}. "
+                    "Use engine=full, and please report this."
+                )
+            progress(done, size, "proving")
+        return {"draws": size, "max_abs_db": worst}
+
+    def _full_psnr(self, block: int, patch: Tensor) -> float:
+        rows = to_tensor(self.observation).to(patch.device)[None].clone()
+        rows[(slice(None), slice(None), *self.input_rect(block).slices)] = patch
+        output = self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
+        return float(to_measure("psnr")[0].compute(output, self.target)[0])
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """Turn (H, W, 3) uint8 into (3, H, W) float32 in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255.0
