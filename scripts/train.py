@@ -1,37 +1,52 @@
-"""Train a member of a matched family: `python scripts/train.py +train=rcan_dn_none` (multirun over members, seeds)."""
+"""Train members of a matched family and put them into the zoo. Run from the repository's root.
 
-from collections.abc import Callable
+One member: `python scripts/train.py +train=rcan_dn_ca`. Members and seeds: `python scripts/train.py -m
++train=rcan_dn_none,rcan_dn_ca train.seed=0,1,2`. A run that was cut goes on from its last checkpoint; one that is
+finished only measures and publishes again.
+"""
+
+import logging
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import hydra
 import numpy as np
 import torch
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig
-from safetensors.torch import save_file
+from omegaconf import DictConfig, OmegaConf
 
 from cem_bench.geometry import Rect
-from model_zoo.training import Crops, Maker, Recipe, load_images, read_split, train
+from model_zoo.training import Crops, Maker, Recipe, load_images, publish, read_split, score, train
 
-ROOT = Path(__file__).parents[1]
+CONF = Path(__file__).parents[1] / "conf"
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name=None)
 def main(cfg: DictConfig) -> None:
-    """Train the member that `+train=` names, from its last checkpoint if there is one."""
+    """Train, measure and publish the member that `+train=` names."""
     if "train" not in cfg:
-        members = sorted(path.stem for path in (ROOT / "conf/train").glob("*.yaml"))
+        members = sorted(path.stem for path in (CONF / "train").glob("*.yaml"))
         raise SystemExit(f"Say which member: python scripts/train.py +train=NAME, one of {', '.join(members)}.")
+    logging.getLogger("accelerate").setLevel(logging.WARNING)
     spec = cfg.train
-    rows = [row for row in read_split() if row["role"] == "train"]
+    name = spec.name + (f"_seed{spec.seed}" if spec.seed else "")
+    folder = Path(spec.outputs) / name
+    commit = first_commit(folder)
+    images, manifest = instantiate(spec.images)
     makers = [degradation_maker(node) for node in spec.degradations]
-    crops = Crops(load_images(ROOT / spec.data_root, rows), makers, spec.crop, spec.seed)
     network = build(spec)
-    folder = ROOT / spec.outputs / spec.name
-    state = train(network, crops, Recipe(**spec.recipe), folder)
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / "final.safetensors")
-    print(f"{spec.name}: {state['step']} steps, {state['seconds']:.0f} s, training PSNR {state['psnr']:.2f} dB")
+    state = train(network, Crops(images, makers, spec.crop, spec.seed), Recipe(**spec.recipe), folder)
+    print(f"{name}: {state['step']} steps, {state['seconds']:.0f} s, training PSNR {state['psnr']:.2f} dB")
+    if spec.weights is None:
+        return
+    trained_on = {"images": len(images), "manifest": manifest, "commit": commit}
+    record = {**describe(name, spec), **trained_on, **{f"training_{key}": value for key, value in state.items()}}
+    facts = publish(network, record, lambda net: check(net, spec), Path(spec.weights), Path(spec.cards))
+    print(f"{name}: {spec.check} {facts['psnr']} dB, {facts['precision']}, sha256 {facts['sha256']}")
 
 
 def build(spec: DictConfig) -> torch.nn.Module:
@@ -39,6 +54,62 @@ def build(spec: DictConfig) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         return instantiate(spec.network)
+
+
+def first_commit(folder: Path) -> str:
+    """Return the commit a training started from, noted in its folder at the first start."""
+    note = folder / "commit.txt"
+    if not note.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        note.write_text(found.stdout.strip() or "unknown")
+    return note.read_text()
+
+
+def describe(name: str, spec: DictConfig) -> dict[str, Any]:
+    """Return what is known of a member before it is trained, as plain data."""
+    plain: Any = OmegaConf.to_container(spec, resolve=True)
+    module, _, kind = plain["network"].pop("_target_").rpartition(".")
+    if spec.seed:
+        plain["card"].pop("aliases", None)  # they stay with the first seed
+    kept = ("family", "member", "seed", "crop", "degradations", "recipe", "check", "card")
+    libraries = ("torch", "timm", "accelerate", "basicsr")
+    return {
+        "name": name,
+        "network": f"{module}:{kind}",
+        "options": plain["network"],
+        **{key: plain[key] for key in kept},
+        "versions": {library: version(library) for library in libraries},
+    }
+
+
+def check(network: torch.nn.Module, spec: DictConfig) -> float | None:
+    """PSNR in dB on the family's own test; None where it has none or its images are not here."""
+    if spec.check is None:
+        return None
+    tests = OmegaConf.load(CONF / "train/tests/all.yaml")
+    return score(network, pairs(tests[spec.check], Path(spec.data_root)), **comparison(tests[spec.check]))["psnr"]
+
+
+def comparison(test: DictConfig) -> dict[str, Any]:
+    """What of a test tells `score` how to compare."""
+    return {"luma": test.luma, "border": test.border}
+
+
+def pairs(test: DictConfig, root: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield observation and clean image of a test, the clean one cut to what its observation covers."""
+    rows = read_split()
+    clean = load_images(root, [row for row in rows if row["set"] == test.set])
+    if "observations" in test:
+        given = load_images(root, [row for row in rows if row["set"] == test.observations])
+        for observation, image in zip(given, clean, strict=True):
+            yield observation, image[: observation.shape[0] * test.scale, : observation.shape[1] * test.scale]
+        return
+    degradation = instantiate(test.degradation)
+    multiple = test.degradation.get("factor", 1)
+    for image in clean:
+        cut = image[: image.shape[0] // multiple * multiple, : image.shape[1] // multiple * multiple]
+        yield degradation(cut), cut
 
 
 def degradation_maker(node: DictConfig) -> Maker:

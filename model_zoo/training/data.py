@@ -22,9 +22,7 @@ class Crops(Dataset):
     on the network, the batch size, the worker or the point of resuming.
     """
 
-    def __init__(
-        self, images: Sequence[np.ndarray], degradations: Sequence[Maker], size: int, seed: int
-    ) -> None:
+    def __init__(self, images: Sequence[np.ndarray], degradations: Sequence[Maker], size: int, seed: int) -> None:
         """Keep what crops are drawn from.
 
         Args:

@@ -76,9 +76,7 @@ def train(network: nn.Module, crops: Dataset, recipe: Recipe, folder: Path) -> d
     loader = _loader(crops, recipe, first=int(state["step"]))
     started = time.monotonic() - state["seconds"]
     for step, (observation, clean) in enumerate(loader, int(state["step"])):
-        observation, clean = (
-            x.to(accelerator.device, memory_format=torch.channels_last) for x in (observation, clean)
-        )
+        observation, clean = (x.to(accelerator.device, memory_format=torch.channels_last) for x in (observation, clean))
         restored = model(observation)
         loss = loss_of(restored, clean)
         accelerator.backward(loss)

@@ -18,7 +18,11 @@ HEADER = "# Written by scripts/train.py from the records in model_zoo/weights/*.
 
 
 def publish(
-    network: nn.Module, record: Mapping[str, Any], measure: Callable[[nn.Module], float | None], weights: Path, cards: Path
+    network: nn.Module,
+    record: Mapping[str, Any],
+    measure: Callable[[nn.Module], float | None],
+    weights: Path,
+    cards: Path,
 ) -> dict[str, Any]:
     """Write NAME.safetensors, NAME.json and the card file.
 
