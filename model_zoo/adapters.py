@@ -1,4 +1,4 @@
-"""What stands between an RGB image and a checkpoint that restores luma only."""
+"""What stands between an RGB image and a network that takes something else beside it, or less of it."""
 
 import torch
 import torch.nn.functional as F
@@ -30,3 +30,31 @@ class LumaOnly(nn.Module):
         ycc = F.conv2d(x, self.to_luma, self.to_luma_offset)
         colours = F.interpolate(ycc[:, 1:], scale_factor=self.scale, mode="bicubic", align_corners=False)
         return F.conv2d(torch.cat([self.network(ycc[:, :1]), colours], 1), self.to_rgb, self.to_rgb_offset)
+
+
+class NoiseMap(nn.Module):
+    """Puts a constant map of the noise level beside the image."""
+
+    def __init__(self, network: nn.Module, sigma: float) -> None:
+        """Args: network: (B, 4, h, w) to (B, 3, h, w); sigma: noise level, of 255."""
+        super().__init__()
+        self.network, self.sigma = network, sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 1], same shape out."""
+        return self.network(torch.cat([x, torch.full_like(x[:, :1], self.sigma / 255)], 1))
+
+
+class Padded(nn.Module):
+    """Pads the bottom and the right to a multiple, and takes the padding off again."""
+
+    def __init__(self, network: nn.Module, multiple: int, mode: str, scale: int) -> None:
+        """Args: network: what needs the multiple; mode: of torch's pad; scale: output pixels per input pixel."""
+        super().__init__()
+        self.network, self.multiple, self.mode, self.scale = network, multiple, mode, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 1] to (B, 3, h * scale, w * scale)."""
+        height, width = x.shape[2:]
+        padded = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode=self.mode)
+        return self.network(padded)[:, :, : height * self.scale, : width * self.scale]

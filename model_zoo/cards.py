@@ -35,6 +35,9 @@ class Card:
         global_statistics: the kind of statistics over the whole image, "" where there are none.
         reach: farthest input pixel an output pixel depends on, in input pixels; None for the whole image.
         parameters: number of learned numbers.
+        pads: (multiple, mode) where the zoo pads the input at the bottom and right for a library's network that
+            pads otherwise, empty elsewhere.
+        noise_map: sigma, of 255, of a constant map the network gets beside the image; None where it gets none.
         luma_only: the checkpoint restores Y; an adapter upsamples Cb and Cr bicubically.
         library: whose code the network is.
         keys: (pattern, replacement) pairs that turn a checkpoint's tensor names into the module's, in order.
@@ -66,6 +69,8 @@ class Card:
     global_statistics: str = ""
     reach: int | None = None
     parameters: int = 0
+    pads: tuple[int, str] | tuple[()] = ()
+    noise_map: float | None = None
     luma_only: bool = False
     library: str = "model_zoo"
     keys: tuple[tuple[str, str], ...] = ()

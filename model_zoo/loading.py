@@ -84,9 +84,13 @@ def _bare(entry: Card) -> "nn.Module":
 
 
 def _fitted(network: "nn.Module", entry: Card) -> "nn.Module":
-    """The network with the adapter its card asks for, with the check of the input size in front."""
-    from model_zoo.adapters import LumaOnly
+    """The network with the adapters its card asks for, with the check of the input size in front."""
+    from model_zoo.adapters import LumaOnly, NoiseMap, Padded
 
+    if entry.noise_map is not None:
+        network = NoiseMap(network, entry.noise_map)
+    if entry.pads:
+        network = Padded(network, *entry.pads, entry.scale)
     if entry.luma_only:
         network = LumaOnly(network, entry.scale)
     network.register_forward_pre_hook(SizeCheck(entry.name, entry.size_multiple, entry.size_minimum))

@@ -104,13 +104,17 @@ class Distillation(nn.Module):
         features: channels.
         blocks: how many.
         scale: output pixels per input pixel.
+        inner_range: white inside the network; the input is in [0, 1] times it, divided off again at the end.
 
     Source: Hui et al. 2019, 10.1145/3343031.3351084; Liu et al. 2020, 10.1007/978-3-030-67070-2_2.
     """
 
-    def __init__(self, *, block: str, features: int, blocks: int, scale: int = 4) -> None:
+    def __init__(
+        self, *, block: str, features: int, blocks: int, scale: int = 4, inner_range: float = 1.0
+    ) -> None:
         """Builds the layers; see the class for the arguments."""
         super().__init__()
+        self.inner_range = inner_range
         make = {"multi": MultiDistillation, "residual": ResidualDistillation}[block]
         self.fea_conv = conv(3, features)
         self.names = [f"B{index + 1}" for index in range(blocks)]
@@ -122,9 +126,9 @@ class Distillation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, h, w) to (B, 3, h * scale, w * scale)."""
-        first = out = self.fea_conv(x)
+        first = out = self.fea_conv(x * self.inner_range)
         outputs = []
         for name in self.names:
             out = self.get_submodule(name)(out)
             outputs.append(out)
-        return self.upsampler(first + self.LR_conv(self.c(torch.cat(outputs, 1))))
+        return self.upsampler(first + self.LR_conv(self.c(torch.cat(outputs, 1)))) / self.inner_range

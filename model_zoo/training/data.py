@@ -42,12 +42,12 @@ class Crops(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Observation (3, h, w) and clean crop (3, size, size), float32 in [0, 1]."""
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, index])))
-        image = self.images[rng.integers(len(self.images))]
+        image = self.images[int(rng.integers(len(self.images)))]
         top, left = (int(rng.integers(side - self.size + 1)) for side in image.shape[:2])
         clean = image[top : top + self.size, left : left + self.size].copy()
         with _python_seed(int(rng.integers(2**63))):
             clean = np.ascontiguousarray(basicsr("data.transforms").augment(clean))
-        make = self.degradations[rng.integers(len(self.degradations))]
+        make = self.degradations[int(rng.integers(len(self.degradations)))]
         return _tensor(make(rng, index)(clean)), _tensor(clean)
 
 

@@ -1,16 +1,18 @@
 """The training loop: one straight line, resumable, the same bits for the same recipe on the same machine."""
 
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from timm.scheduler import CosineLRScheduler
-from timm.utils import ModelEmaV3
-from torch import nn
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -48,6 +50,19 @@ class Recipe:
     checkpoint_every: int = 500
 
 
+@dataclass(frozen=True)
+class _Training:
+    """What one training is made of, ready on its device."""
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimiser: Any
+    schedule: CosineLRScheduler
+    ema: ModelEmaV3
+    loss: nn.Module
+    clip: float
+
+
 def train(network: nn.Module, crops: Dataset, recipe: Recipe, folder: Path) -> dict[str, float]:
     """Train a network, from its last checkpoint if there is one, and leave the averaged weights in it.
 
@@ -60,6 +75,25 @@ def train(network: nn.Module, crops: Dataset, recipe: Recipe, folder: Path) -> d
     Returns:
         The last checkpoint's facts: step, seconds spent, loss and training PSNR in dB (both smoothed).
     """
+    training = _prepare(network, recipe)
+    state = _resume(training.accelerator, folder)
+    first = int(state["step"])
+    bar = tqdm(total=recipe.iterations, initial=first, desc=folder.name, mininterval=2, smoothing=0.05)
+    started = time.monotonic() - state["seconds"]
+    for step, (observation, clean) in enumerate(_loader(crops, recipe, first), first + 1):
+        state = _observe(state, step, *_step(training, step, observation, clean))
+        state["seconds"] = time.monotonic() - started
+        bar.set_postfix(loss=f"{state['loss']:.4f}", psnr=f"{state['psnr']:.2f}", refresh=False)
+        bar.update()
+        if step % recipe.checkpoint_every == 0 or step == recipe.iterations:
+            _save(training.accelerator, folder, state)
+    bar.close()
+    plain = training.accelerator.unwrap_model(training.model, keep_fp32_wrapper=False)
+    plain.load_state_dict(training.ema.module.state_dict())
+    return state
+
+
+def _prepare(network: nn.Module, recipe: Recipe) -> _Training:
     accelerator = Accelerator(mixed_precision=recipe.precision)
     network.to(accelerator.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=0.0)
@@ -67,33 +101,25 @@ def train(network: nn.Module, crops: Dataset, recipe: Recipe, folder: Path) -> d
         optimiser, t_initial=recipe.iterations, lr_min=recipe.final_rate, warmup_t=recipe.warmup, t_in_epochs=False
     )
     ema = ModelEmaV3(network, decay=recipe.ema_decay, use_warmup=True)
-    loss_of = getattr(basicsr("losses.basic_loss"), recipe.loss)()
-    model, optimiser = accelerator.prepare(network, optimiser)
+    loss = getattr(basicsr("losses.basic_loss"), recipe.loss)()
+    model, prepared = accelerator.prepare(network, optimiser)
     accelerator.register_for_checkpointing(ema)
-    state = _resume(accelerator, folder)
+    return _Training(accelerator, model, prepared, schedule, ema, loss, recipe.clip)
 
-    bar = tqdm(total=recipe.iterations, initial=int(state["step"]), desc=folder.name, mininterval=2, smoothing=0.05)
-    loader = _loader(crops, recipe, first=int(state["step"]))
-    started = time.monotonic() - state["seconds"]
-    for step, (observation, clean) in enumerate(loader, int(state["step"])):
-        observation, clean = (x.to(accelerator.device, memory_format=torch.channels_last) for x in (observation, clean))
-        restored = model(observation)
-        loss = loss_of(restored, clean)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), recipe.clip)
-        schedule.step_update(step + 1)
-        optimiser.step()
-        optimiser.zero_grad()
-        ema.update(network, step=step)
-        state = _observe(state, step + 1, loss.detach(), restored.detach(), clean)
-        state["seconds"] = time.monotonic() - started
-        bar.update()
-        bar.set_postfix(loss=f"{state['loss']:.4f}", psnr=f"{state['psnr']:.2f}", refresh=False)
-        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.iterations:
-            _save(accelerator, folder, state)
-    bar.close()
-    accelerator.unwrap_model(model, keep_fp32_wrapper=False).load_state_dict(ema.module.state_dict())
-    return state
+
+def _step(training: _Training, step: int, observation: Tensor, clean: Tensor) -> tuple[float, float]:
+    """One optimiser step, counted from 1; returns the loss and the mean squared error of the batch."""
+    device = training.accelerator.device
+    clean = clean.to(device, memory_format=torch.channels_last)
+    restored = training.model(observation.to(device, memory_format=torch.channels_last))
+    loss = training.loss(restored, clean)
+    training.accelerator.backward(loss)
+    training.accelerator.clip_grad_norm_(training.model.parameters(), training.clip)
+    training.schedule.step_update(step)
+    training.optimiser.step()
+    training.optimiser.zero_grad()
+    training.ema.update(training.model, step=step)
+    return float(loss.detach()), float(torch.mean((restored.detach() - clean) ** 2))
 
 
 def _loader(crops: Dataset, recipe: Recipe, first: int) -> DataLoader:
@@ -101,11 +127,10 @@ def _loader(crops: Dataset, recipe: Recipe, first: int) -> DataLoader:
     return DataLoader(crops, batch_size=recipe.batch, sampler=numbers, num_workers=recipe.workers)
 
 
-def _observe(state: dict[str, float], step: int, loss: torch.Tensor, restored: torch.Tensor, clean: torch.Tensor):
-    """Smoothed loss and PSNR (of the batch's mean squared error) for the progress bar and the record."""
-    error = torch.mean((restored.float() - clean) ** 2)
-    seen = {"loss": float(loss), "psnr": float(-10 * torch.log10(error))}
+def _observe(state: dict[str, float], step: int, loss: float, error: float) -> dict[str, float]:
+    """Smoothed loss and PSNR (of a batch's mean squared error) for the progress bar and the record."""
     keep = min(0.99, 1 - 1 / step)
+    seen = {"loss": loss, "psnr": -10 * math.log10(error)}
     return {**state, "step": step, **{name: keep * state[name] + (1 - keep) * value for name, value in seen.items()}}
 
 

@@ -49,18 +49,19 @@ def publish(
     path = weights / f"{record['name']}.safetensors"
     weights.mkdir(parents=True, exist_ok=True)
     save_file({key: value.to("cpu", kind).contiguous() for key, value in network.state_dict().items()}, path)
-    facts = {
-        **record,
-        "parameters": sum(value.numel() for value in network.parameters()),
-        "reach": reach(network.cpu(), int(record["card"].get("scale", 1))),
-        "psnr_float32": full,
-        "psnr": psnr,
-        "precision": str(kind).removeprefix("torch."),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
+    measured = {"psnr_float32": full, "psnr": psnr, "precision": str(kind).removeprefix("torch.")}
+    facts = {**record, **_facts(network.cpu(), int(record["card"].get("scale", 1)), path), **measured}
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     write_cards(weights, cards)
     return facts
+
+
+def _facts(network: nn.Module, scale: int, path: Path) -> dict[str, Any]:
+    return {
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "reach": reach(network, scale),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
 
 
 def _halve(network: nn.Module) -> dict[str, torch.Tensor]:
