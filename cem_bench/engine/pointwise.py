@@ -1,0 +1,147 @@
+"""Rules of ops that treat every image position alike, whatever the shape of the tensor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from cem_bench.engine.layout import Layout, broadcast
+from cem_bench.engine.step import argument, axes_of, elements, inputs_of, local
+from cem_bench.engine.trace import Ref
+
+if TYPE_CHECKING:
+    from cem_bench.engine.step import Layouts, Rule, Step
+    from cem_bench.engine.trace import Call
+
+
+
+
+def pointwise(call: Call, layouts: Layouts) -> Step | None:
+    """Ops of one image and of parameters that belong to other axes: activations, BatchNorm in eval mode."""
+    (ref,) = inputs_of(call)[:1]
+    if len(inputs_of(call)) > 1 or argument(call, 5, "training", False) is True and call.name == "batch_norm":
+        return None
+    return local(call, layouts(ref), layouts)
+
+
+def elementwise(call: Call, layouts: Layouts, *, along: int | None = None) -> Step | None:
+    """Ops of several operands, aligned at their last axis; constants that hold image positions are cut with them."""
+    ndim = len(call.shape)
+    operands = [_without(layouts(ref), along) for ref in inputs_of(call)]
+    layout = broadcast(operands, ndim)
+    if layout is None:
+        return None
+    missing = {axis: size for axis, size in enumerate(call.shape) if not layout.axes[axis] and size > 1}
+    layout = layout.replaced(missing)
+    call, constants = _with_constants(call, layout, along)
+    return local(call, layout, layouts, constants=constants)
+
+
+def _without(layout: Layout, along: int | None) -> Layout:
+    return layout if along is None else layout.replaced({along: 1})
+
+
+def _with_constants(call: Call, layout: Layout, along: int | None) -> tuple[Call, dict[Ref, tuple[Tensor, Layout]]]:
+    """Turn the constant operands that hold image positions into references, so that they are cut like values."""
+    constants: dict[Ref, tuple[Tensor, Layout]] = {}
+
+    def visit(thing: Any) -> Any:
+        if isinstance(thing, Tensor) and thing.ndim:
+            axes = tuple(axis if size > 1 or axis == (("b", 1),) else () for axis, size in
+                         zip(layout.axes[-thing.ndim:], thing.shape, strict=True))
+            own = Layout(axes)
+            if along is not None:
+                own = own.replaced({along: thing.shape[along]})
+            if along is not None or own.extent != (1, 1):
+                ref = Ref(-2 - id(thing))
+                constants[ref] = (thing, own)
+                return ref
+        if type(thing) in (list, tuple):
+            return type(thing)(visit(item) for item in thing)
+        return thing
+
+    return replace(call, args=visit(call.args), kwargs={key: visit(item) for key, item in call.kwargs.items()}), constants
+
+
+def along(position: int, name: str = "dim", default: Any = None) -> Rule:
+    """Ops over whole axes (softmax, means, norms, flips): alike everywhere when no image position is on those axes."""
+
+    def rule(call: Call, layouts: Layouts) -> Step | None:
+        (ref,) = inputs_of(call)[:1]
+        layout = layouts(ref)
+        axes = axes_of(call, position, name, len(layout.axes), default)
+        if len(inputs_of(call)) > 1 or any(layout.holds(axis) for axis in axes):
+            return None
+        if len(call.shape) < len(layout.axes):
+            layout = Layout(tuple(axis for index, axis in enumerate(layout.axes) if index not in axes))
+        elif layout.shape(1, layout.everywhere) != list(call.shape):
+            layout = layout.replaced({axis: call.shape[axis] for axis in axes})
+        return local(call, layout, layouts)
+
+    return rule
+
+
+def layer_norm(call: Call, layouts: Layouts) -> Step | None:
+    """LayerNorm over trailing axes, per position where those hold none."""
+    layout = layouts(inputs_of(call)[0])
+    over = len(argument(call, 1, "normalized_shape"))
+    return None if any(layout.holds(-axis) for axis in range(1, over + 1)) else local(call, layout, layouts)
+
+
+def cat(call: Call, layouts: Layouts) -> Step | None:
+    """Concatenation along an axis without image positions."""
+    axis = axes_of(call, 1, "dim", len(call.shape), 0)[0]
+    if any(layouts(ref).holds(axis) for ref in inputs_of(call)):
+        return None
+    step = elementwise(call, layouts, along=axis)
+    return step and replace(step, layout=step.layout.replaced({axis: call.shape[axis]}))
+
+
+def linear(call: Call, layouts: Layouts) -> Step | None:
+    """A product along the last axis, weights the same everywhere."""
+    layout = layouts(inputs_of(call)[0])
+    if len(inputs_of(call)) > 1 or layout.holds(-1):
+        return None
+    result = layout.replaced({len(layout.axes) - 1: call.shape[-1]})
+    return local(call, result, layouts, work=elements(layout) * call.shape[-1])
+
+
+def matmul(call: Call, layouts: Layouts) -> Step | None:
+    """Products of matrices whose summed axis holds no image position."""
+    if any(isinstance(item, Tensor) and item.ndim > 2 for item in call.args):
+        return None
+    known = [layouts(item) if isinstance(item, Ref) else None for item in call.args[:2]]
+    one, two = (item or Layout(((),) * arg.ndim) for item, arg in zip(known, call.args, strict=False))
+    if min(len(one.axes), len(two.axes)) < 2 or one.holds(-1) or two.holds(-2):
+        return None
+    ndim = len(call.shape)
+    left = Layout((*one.axes[:-1], ()))
+    right = Layout((*two.axes[:-2], (), two.axes[-1]))
+    layout = broadcast([left, right], ndim)
+    if layout is None:
+        return None
+    missing = {axis: size for axis, size in enumerate(call.shape) if not layout.axes[axis] and size > 1}
+    layout = layout.replaced(missing)
+    summed = prod(size for _, size in one.axes[-1])
+    return local(call, layout, layouts, work=elements(layout) * summed)
+
+
+def attention(call: Call, layouts: Layouts) -> Step | None:
+    """Scaled dot product attention inside windows: queries, keys and values of one window only."""
+    inputs = inputs_of(call)
+    if any(layouts(ref).holds(axis) for ref in inputs for axis in (-1, -2)):
+        return None
+    layout = broadcast([layouts(ref).replaced({-1: 1, -2: 1}) for ref in inputs], len(call.shape))
+    if layout is None:
+        return None
+    layout = layout.replaced({-2: call.shape[-2], -1: call.shape[-1]})
+    mask = argument(call, 3, "attn_mask")
+    if isinstance(mask, Tensor) and max(mask.shape[:-2], default=1) > 1:
+        call, constants = _with_constants(call, layout.replaced({-1: mask.shape[-1]}), None)
+        return local(call, layout, layouts, constants=constants)
+    return local(call, layout, layouts)
+
+

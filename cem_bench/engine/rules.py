@@ -1,0 +1,86 @@
+"""The table of ops: for each, the rule that says what it reads and how it runs on a region.
+
+A rule looks at one recorded call and the layouts of its inputs. It returns a local step, or None where the call mixes
+image positions in a way it does not describe. A call without a rule, or whose rule returns None, becomes a global step:
+everything it reads is wanted, everything it makes is changed. Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from cem_bench.engine import reads as read
+from cem_bench.engine.layout import Layout
+from cem_bench.engine.moving import getitem, pad, permute, reshape, roll
+from cem_bench.engine.pointwise import along, attention, cat, elementwise, layer_norm, linear, matmul, pointwise
+from cem_bench.engine.sliding import convolution, pooling, separable, shuffle, transposed_convolution
+from cem_bench.engine.step import Step, between, elements, inputs_of, recall
+
+if TYPE_CHECKING:
+    from cem_bench.engine.step import Layouts, Rule
+    from cem_bench.engine.trace import Call
+
+_POINTWISE = ("relu relu6 leaky_relu prelu elu selu celu gelu silu mish sigmoid tanh softplus hardtanh hardswish "
+              "hardsigmoid logsigmoid softsign exp log sqrt rsqrt abs neg square reciprocal sin cos erf sign floor ceil "
+              "round clamp clip clamp_min clamp_max batch_norm dropout dropout2d alpha_dropout contiguous clone detach "
+              "to float type_as type requires_grad alias").split()
+_ELEMENTWISE = ("add sub mul div truediv pow rsub radd rmul rtruediv rpow floor_divide maximum minimum where lerp addcmul "
+                "addcdiv atan2 eq ne lt le gt ge expand_as").split()
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_POINTWISE, pointwise),
+    **dict.fromkeys(_ELEMENTWISE, elementwise),
+    **dict.fromkeys(("softmax", "log_softmax", "mean", "sum", "amax", "amin", "var", "std", "cumsum"), along(1)),
+    **dict.fromkeys(("chunk", "split", "tensor_split"), along(2, default=0)),
+    "unbind": along(1, default=0),
+    "select": along(1),
+    "narrow": along(1),
+    "normalize": along(2, default=1),
+    "channel_shuffle": along(99, default=1),
+    "layer_norm": layer_norm,
+    "cat": cat,
+    "concat": cat,
+    "linear": linear,
+    "matmul": matmul,
+    "bmm": matmul,
+    "scaled_dot_product_attention": attention,
+    **dict.fromkeys(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"), reshape),
+    **dict.fromkeys(("permute", "transpose", "swapaxes"), permute),
+    "getitem": getitem,
+    "roll": roll,
+    "flip": roll,
+    "pad": pad,
+    "conv2d": convolution,
+    "conv_transpose2d": transposed_convolution,
+    "max_pool2d": pooling,
+    "avg_pool2d": pooling,
+    "pixel_shuffle": shuffle,
+    "pixel_unshuffle": shuffle,
+    "interpolate": separable,
+    "upsample": separable,
+    "adaptive_avg_pool2d": separable,
+}
+
+
+def step_for(call: Call, layouts: Layouts) -> Step:
+    """Return the step of a recorded call: by its rule, or global where there is none."""
+    rule = RULES.get(call.name)
+    step = rule(call, layouts) if rule else None
+    return step or _global(call, layouts)
+
+
+def _global(call: Call, layouts: Layouts) -> Step:
+    inputs = inputs_of(call)
+    same = [layouts(ref) for ref in inputs if prod(layouts(ref).shape(1, layouts(ref).everywhere)) == prod(call.shape)]
+    first = layouts(inputs[0])
+    if same and tuple(same[0].shape(1, same[0].everywhere)) == call.shape:
+        layout = same[0]
+    elif len(call.shape) == 4 and (call.name not in RULES or first.is_image):
+        layout = Layout.image(call.shape)
+    else:
+        layout = Layout.plain(call.shape)
+    pairs = tuple(between(layout, layouts(ref), read.whole) for ref in inputs)
+    return Step(call, inputs, pairs, layout, recall(call), whole=True, local=False, work=elements(layout))
+
+
