@@ -20,7 +20,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cem_bench.geometry import Rect
+from model_zoo.cards import Card
+from model_zoo.loading import build_card
 from model_zoo.training import Crops, Maker, Recipe, load_images, publish, read_split, score, train
+from model_zoo.training.split import photographs, training_images
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -32,11 +35,15 @@ def main(cfg: DictConfig) -> None:
         members = sorted(path.stem for path in (CONF / "train").glob("*.yaml"))
         raise SystemExit(f"Say which member: python scripts/train.py +train=NAME, one of {', '.join(members)}.")
     logging.getLogger("accelerate").setLevel(logging.WARNING)
-    spec = cfg.train
+    run(cfg.train)
+
+
+def run(spec: DictConfig) -> None:
+    """Train one member, from its last checkpoint if there is one; measure and publish it unless `weights` is null."""
     name = spec.name + (f"_seed{spec.seed}" if spec.seed else "")
     folder = Path(spec.outputs) / name
     commit = first_commit(folder)
-    images, manifest = instantiate(spec.images)
+    images, manifest = photographs(spec.photographs) if spec.photographs else training_images(spec.data_root)
     makers = [degradation_maker(node) for node in spec.degradations]
     network = build(spec)
     state = train(network, Crops(images, makers, spec.crop, spec.seed), Recipe(**spec.recipe), folder)
@@ -50,10 +57,11 @@ def main(cfg: DictConfig) -> None:
 
 
 def build(spec: DictConfig) -> torch.nn.Module:
-    """Make the network of a member with weights drawn from its seed alone."""
+    """Make the network of a member, as its card will describe it, with weights drawn from its seed alone."""
+    facts = describe(spec.name, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        return instantiate(spec.network)
+        return build_card(Card(name=spec.name, network=facts["network"], options=facts["options"]))
 
 
 def first_commit(folder: Path) -> str:
@@ -84,16 +92,18 @@ def describe(name: str, spec: DictConfig) -> dict[str, Any]:
 
 
 def check(network: torch.nn.Module, spec: DictConfig) -> float | None:
-    """PSNR in dB on the family's own test; None where it has none or its images are not here."""
-    if spec.check is None:
-        return None
-    tests = OmegaConf.load(CONF / "train/tests/all.yaml")
-    return score(network, pairs(tests[spec.check], Path(spec.data_root)), **comparison(tests[spec.check]))["psnr"]
+    """PSNR in dB on the family's own test; None where it has none."""
+    return None if spec.check is None else measure(network, tests()[spec.check], Path(spec.data_root))["psnr"]
 
 
-def comparison(test: DictConfig) -> dict[str, Any]:
-    """What of a test tells `score` how to compare."""
-    return {"luma": test.luma, "border": test.border}
+def tests() -> dict[str, DictConfig]:
+    """Return every test of the trained families by name."""
+    return {str(name): test for name, test in OmegaConf.load(CONF / "train/tests/all.yaml").items()}
+
+
+def measure(network: torch.nn.Module, test: DictConfig, root: Path) -> dict[str, float]:
+    """PSNR in dB and SSIM of a network on a test whose images lie under a data folder."""
+    return score(network, pairs(test, root), luma=test.luma, border=test.border)
 
 
 def pairs(test: DictConfig, root: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -119,7 +129,7 @@ def degradation_maker(node: DictConfig) -> Maker:
     costly to draw (rain): n fields of an image of that size are live at a time, each crop takes a window of one, and
     after n * m crops they are drawn anew.
     """
-    settings = {key: value for key, value in node.items() if key not in ("_target_", "field")}
+    settings = {str(key): value for key, value in node.items() if key not in ("_target_", "field")}
     kind = get_class(node["_target_"])
     if not any(item.name == "seed" for item in fields(kind)):
         fixed = kind(**settings)
