@@ -1,0 +1,1 @@
+"""Effects with error bars: arrays in, estimate and interval out. No torch."""
