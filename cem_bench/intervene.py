@@ -92,7 +92,7 @@ def reference_patches(
 
 
 def _cubic(patches: np.ndarray, side: int) -> np.ndarray:
-    """Resample as OpenCV's INTER_CUBIC: PyTorch's bicubic has the same kernel and the same edges."""
+    """Resample as OpenCV's INTER_CUBIC: PyTorch's bicubic has the same kernel and edges; halves go to even."""
     planes = torch.from_numpy(np.ascontiguousarray(patches.transpose(0, 3, 1, 2))).to(torch.float32)
     resized = F.interpolate(planes, size=(side, side), mode="bicubic", align_corners=False)
-    return torch.floor(resized + 0.5).clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)
+    return resized.round().clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)

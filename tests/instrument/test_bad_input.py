@@ -1,0 +1,194 @@
+"""Every bad input is answered with one clear line: what it got, what it expected, what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cem_bench.bench import Bench, MeasureError
+from cem_bench.cell import Cell, Options
+from cem_bench.degrade import Bicubic, Noise
+from cem_bench.donors import DonorPool, pool_from_array, pool_from_images
+from cem_bench.geometry import Rect
+from cem_bench.images import locate, read_rgb
+from cem_bench.measure import measure
+from cem_bench.outcome import to_measure
+from cem_bench.restore import as_model
+from cem_bench.sampling import Uniform
+from cem_bench.scene import Scene, load_scene
+from cem_bench.store import Store, write_atomically
+
+
+def test_image_missing():
+    with pytest.raises(FileNotFoundError, match=r"Image not found: nowhere\.png\. Give a file path, or package:path"):
+        locate("nowhere.png")
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("L", "is a grey image: save it as RGB"),
+        ("RGBA", "is an image with alpha: flatten it"),
+        ("I;16", r"has I;16 pixels \(16 bit or more\); expected 8-bit RGB: convert it to 8 bit"),
+        ("P", "is a palette image"),
+    ],
+)
+def test_image_of_another_kind(tmp_path: Path, mode: str, message: str):
+    path = tmp_path / "image.png"
+    Image.new(mode, (16, 16)).save(path)
+    with pytest.raises(ValueError, match=message):
+        read_rgb(path)
+
+
+def test_not_an_image(tmp_path: Path):
+    path = tmp_path / "text.png"
+    path.write_text("no image")
+    with pytest.raises(ValueError, match="is not an image that can be read"):
+        read_rgb(path)
+
+
+def image(tmp_path: Path, height: int, width: int) -> str:
+    path = tmp_path / "image.png"
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(path)
+    return str(path)
+
+
+def test_image_smaller_than_the_roi(tmp_path: Path):
+    with pytest.raises(ValueError, match="image of 16x24 pixels is smaller than the ROI of 32x32"):
+        load_scene("small", image(tmp_path, 16, 24), (0, 0, 32, 32), crop=None, block=8)
+
+
+def test_roi_outside(tmp_path: Path):
+    with pytest.raises(ValueError, match="does not lie in the image of 64x64; the nearest that does is at row 32, column 0"):
+        load_scene("outside", image(tmp_path, 64, 64), (48, 0, 32, 32), crop=None, block=8)
+
+
+def test_crop_outside(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"Crop .* does not lie in the image"):
+        load_scene("crop", image(tmp_path, 64, 64), (0, 0, 32, 32), crop=(40, 0, 32, 32), block=8)
+
+
+def test_roi_not_aligned(scene: Scene):
+    moved = dataclasses.replace(scene, roi=Rect(17, 24, 16, 16))
+    with pytest.raises(ValueError, match=r"not aligned to the scale 4; the nearest is \(16, 24, 16, 16\)"):
+        moved.require_scale(4)
+
+
+def test_block_the_scale_does_not_divide(scene: Scene):
+    with pytest.raises(ValueError, match="Block size 8 is not a multiple of the scale 3: use 6 or 9"):
+        scene.require_scale(3)
+
+
+def test_block_that_does_not_tile(scene: Scene):
+    with pytest.raises(ValueError, match="Image height 48 is not a multiple of the block size 7: crop the scene to 42"):
+        dataclasses.replace(scene, block=7)
+
+
+def test_empty_donor_folder(tmp_path: Path):
+    with pytest.raises(ValueError, match="the donor pool would be empty"):
+        pool_from_images([str(tmp_path)], 8, count=4)
+
+
+def test_unreadable_donor_array(tmp_path: Path):
+    path = tmp_path / "pool.npz"
+    path.write_bytes(b"not an archive")
+    with pytest.raises(ValueError, match=r"Donor pool .*pool\.npz cannot be read"):
+        pool_from_array(str(path))
+    np.savez(path, something=np.zeros(3))
+    with pytest.raises(ValueError, match="expected an npz with `patches`"):
+        pool_from_array(str(path))
+
+
+def test_empty_pool():
+    with pytest.raises(ValueError, match="The donor pool is empty"):
+        DonorPool(np.zeros((0, 8, 8, 3), np.uint8), np.array([]))
+
+
+def test_donors_smaller_than_the_block(pool: DonorPool):
+    with pytest.raises(ValueError, match="8x8 pixels are smaller than the block of 16x16: build the pool from a folder"):
+        pool.fit(16)
+
+
+def test_unknown_outcome_and_form():
+    with pytest.raises(ValueError, match="Unknown outcome 'lpips'; one of psnr, psnr_8bit, psnr_y, ssim"):
+        to_measure("lpips")
+    with pytest.raises(ValueError, match="Unknown intervention form 'mean'; one of true, reference"):
+        Options(form="mean")
+    with pytest.raises(ValueError, match=r"it needs intervention\.form=reference"):
+        Options(bgr=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda x: x[..., :-1], r"answered \(1, 3, 48, 63\) to an input of .* expected \(1, 3, 48, 64\)"),
+        (lambda x: x[:, :1], r"answered \(1, 1, 48, 64\)"),
+        (lambda x: x * torch.nan, "answered NaN or infinity on the untouched observation"),
+        (lambda x: [x], "answered list"),
+    ],
+)
+def test_network_that_answers_something_else(scene: Scene, pool: DonorPool, network, message: str):
+    with pytest.raises(MeasureError, match=message):
+        Bench.of(Cell(as_model(network, name="odd"), scene, Noise(), pool, Uniform(1), Options(engine="full")))
+
+
+def test_network_that_answers_nan_later_keeps_what_was_measured(scene: Scene, pool: DonorPool, tmp_path: Path):
+    calls = []
+
+    def breaks(x):
+        calls.append(x)
+        return x * torch.nan if len(calls) > 12 else x
+
+    cell = Cell(as_model(breaks, name="breaks"), scene, Noise(), pool, Uniform(1), Options(engine="full"))
+    with pytest.raises(MeasureError, match="answered NaN or infinity to block .* what was measured before is kept"):
+        measure(cell, tmp_path)
+    assert len(Store(tmp_path, cell.identity()).draws) > 0
+
+
+def test_model_of_another_scale(scene: Scene, pool: DonorPool, tiny):
+    cell = Cell(as_model(tiny(4), name="tiny", scale=4), scene, Bicubic(2), pool, Uniform(1))
+    with pytest.raises(MeasureError, match="tiny enlarges by 4, but the observation is 2 times smaller"):
+        Bench.of(cell)
+
+
+def test_not_callable():
+    with pytest.raises(TypeError, match="must be callable"):
+        as_model(3, name="three")  # pyright: ignore[reportArgumentType]
+
+
+def test_folder_not_writable(tmp_path: Path):
+    """A file stands where the folder should be: no user, not even root, can write there."""
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(OSError, match=r"cannot write .*Everything stored before is kept.*output=FOLDER"):
+        Store(tmp_path / "store", {"a": 1})
+
+
+def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The error a full disk gives at fsync leaves no half file and says what to do."""
+    whole = tmp_path / "record.json"
+    write_atomically(whole, b"before")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cem_bench.store.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device. Everything stored before is kept"):
+        write_atomically(whole, b"after")
+    assert whole.read_bytes() == b"before"
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_lost_shard_is_noticed(scene: Scene, pool: DonorPool, tiny, tmp_path: Path):
+    cell = Cell(as_model(tiny(), name="tiny"), scene, Noise(), pool, Uniform(1), Options(engine="full"))
+    measure(cell, tmp_path)
+    measure(dataclasses.replace(cell, rule=Uniform(2)), tmp_path)
+    first = min(tmp_path.rglob("draws-*.parquet"))
+    first.unlink()
+    with pytest.raises(ValueError, match="a shard is lost"):
+        measure(dataclasses.replace(cell, rule=Uniform(2)), tmp_path)

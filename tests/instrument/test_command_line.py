@@ -1,0 +1,122 @@
+"""The command line, run for real in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["scene.crop=[0,100,64,64]", "scene.roi=[16,16,32,32]", "sampling=smoke", "donors.count=50"]
+
+
+def cem_bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "cem_bench", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_quickstart_model_on_a_small_scene_then_again(tmp_path: Path):
+    first = cem_bench("+experiment=quickstart", *SMALL, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    for word in ("effect of a block", "PSNR of the ROI", "run key", "proof"):
+        assert word in first.stdout
+    files = sorted((tmp_path / "results" / "quickstart").iterdir())
+    assert sorted(path.suffix for path in files) == [".json", ".npz", ".png", ".svg"]
+    record = json.loads(next(path for path in files if path.suffix == ".json").read_text())
+    with np.load(next(path for path in files if path.suffix == ".npz")) as stored:
+        assert stored["effect_db"].shape == (8, 8)
+        assert str(stored["run_key"]) == record["key"]
+    assert record["proof"]["draws"] >= 8 or record["engine"]["kind"] == "full"
+    again = cem_bench("+experiment=quickstart", *SMALL, cwd=tmp_path)
+    assert "0 new draws" in again.stdout
+
+
+def test_multirun_goes_on_after_a_failure_and_says_so(tmp_path: Path):
+    result = cem_bench("--multirun", "scene.block=7,8", "seed=0", *SMALL, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "not a multiple of the block size 7" in result.stderr
+    assert result.stdout.count("Causal Effect Map:") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sede=1"], "unknown key 'sede'; nearest: seed"),
+        (["model=DnCN"], "there is no model 'DnCN'; nearest: DnCNN"),
+        (["scene=astronot"], "there is no scene 'astronot'; nearest: astronaut"),
+        (["sampling.fime=3"], "unknown key 'sampling.fime'; nearest: sampling.fine"),
+        (["seed=many"], "seed: Value 'many'"),
+        (["scene.source=nowhere.png", "scene=file"], "Image not found: nowhere.png"),
+        (["model=custom", "model.path=nowhere.pth"], "nowhere.pth"),
+        (["model=custom"], "expected exactly one of model=NAME"),
+        (["model=custom", "model._target_=nowhere.Net", "task=dn50"], "nowhere"),
+        (["donors=folder", "donors.path=nowhere"], "nowhere"),
+        (["task=sr_x4"], "choose a task of scale 1"),
+        (["engine=magic"], "magic"),
+        (["outcome=lpips"], "Unknown outcome 'lpips'"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_one_clear_line(tmp_path: Path, arguments: list[str], message: str):
+    result = cem_bench(*arguments, cwd=tmp_path)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("cem_bench:")]
+    assert len(lines) == 1
+
+
+def test_help_names_groups_and_keys(tmp_path: Path):
+    result = cem_bench("--help", cwd=tmp_path)
+    assert result.returncode == 0
+    for word in ("scene: astronaut", "task: auto", "sampling:", "model.path=file.pth", "python -m model_zoo list"):
+        assert word in result.stdout
+
+
+def test_ones_own_class_with_weights(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, width=4):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))\n"
+        "    def forward(self, x):\n"
+        "        return x - 0.1 * self.body(x)\n"
+        "def brighten(x):\n"
+        "    return x * 1.1\n"
+    )
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3), torch.nn.ReLU(), torch.nn.Conv2d(6, 3, 3))
+    torch.save({f"body.{name}": value for name, value in net.state_dict().items()}, tmp_path / "mine.pth")
+    own = ["model=custom", "model._target_=mine.Net", "model.weights=mine.pth", "+model.options.width=6", "task=dn25"]
+    result = cem_bench(*own, *SMALL, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Net on astronaut" in result.stdout
+    plain = cem_bench("model=custom", "model._target_=mine.brighten", "task=dn25", *SMALL, cwd=tmp_path)
+    assert plain.returncode == 0, plain.stderr
+    wrong = cem_bench(*own[:3], "task=dn25", *SMALL, cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "body.0.weight" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "scene"),
+    [("DnCNN", "crop_2"), ("IMDN", "crop_2"), ("PReNet_Rain100H", "crop_2")],
+)
+def test_real_checkpoints_on_a_scene_of_the_paper(shared: Path, tmp_path: Path, model: str, scene: str):
+    small = ["scene.roi=[64,48,16,16]", "scene.block=32", "sampling=smoke", "donors.count=50"]
+    result = cem_bench(f"model={model}", f"scene={scene}", *small, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_file_that_spandrel_recognises(shared: Path, tmp_path: Path):
+    path = shared / "weights" / "dncnn_color_sigma25.pth"
+    result = cem_bench("model=custom", f"model.path={path}", "task=dn25", *SMALL, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "dncnn_color_sigma25 on astronaut" in result.stdout

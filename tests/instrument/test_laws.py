@@ -1,0 +1,218 @@
+"""The laws of the instrument, on tiny networks (design.md, Laws)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cem_bench import maps
+from cem_bench.bench import Bench, MeasureError
+from cem_bench.cell import Cell, Options
+from cem_bench.degrade import Bicubic, Noise
+from cem_bench.donors import DonorPool
+from cem_bench.measure import measure
+from cem_bench.outcome import OUTCOMES, psnr
+from cem_bench.restore import as_model
+from cem_bench.sampling import Paper, Request, Uniform
+
+FULL = Options(engine="full")
+
+
+@pytest.fixture
+def cell(scene, pool, tiny) -> Cell:
+    return Cell(as_model(tiny(), name="tiny"), scene, Noise(30), pool, Uniform(2), FULL)
+
+
+def content_pool(scene, degradation) -> DonorPool:
+    """A pool whose only donor is what already stands in block 10."""
+    patch = scene.clean[scene.grid.rect(10).slices][None]
+    return DonorPool(np.ascontiguousarray(patch), np.array(["itself"]))
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize("engine", ["full", "auto"])
+def test_identity_intervention_is_exactly_zero(scene, tiny, scale: int, engine: str):
+    degradation = Noise(30) if scale == 1 else Bicubic(4)
+    model = as_model(tiny(scale), name="tiny", scale=scale)
+    cell = Cell(model, scene, degradation, content_pool(scene, degradation), Uniform(5), Options(engine=engine))
+    unit = Bench.of(cell).run(Request(10, 0, 5))
+    assert np.array_equal(unit["psnr"], unit["psnr_untouched"])
+    assert np.array_equal(unit["psnr_8bit"], unit["psnr_8bit_untouched"])
+
+
+def test_a_constant_model_has_no_effect_anywhere(scene, pool, tmp_path):
+    model = as_model(lambda x: torch.full_like(x, 0.4), name="constant")
+    measured = measure(Cell(model, scene, Noise(30), pool, Uniform(2), FULL), tmp_path)
+    outside = measured.effect_map.status == maps.MEASURED
+    assert outside.sum() == 48 - 4
+    assert np.all(measured.effect_map.effect[outside] == 0.0)
+    assert measured.effect_map.shares()["none"] == 1.0
+
+
+@pytest.mark.parametrize("engine", ["full", "auto"])
+def test_effects_stay_inside_the_receptive_field(cell: Cell, tmp_path, engine: str):
+    options = dataclasses.replace(cell.options, engine=engine)
+    effect = measure(dataclasses.replace(cell, options=options), tmp_path).effect_map.effect
+    near = np.zeros((6, 8), bool)
+    near[1:5, 2:6] = True  # blocks within 8 px of the ROI; the network reaches 2 px
+    assert np.all(effect[~near] == 0.0)
+    assert np.any(np.nan_to_num(effect[near]) != 0.0)
+
+
+def test_linear_model_has_its_closed_form(scene, pool):
+    """For a linear network the output changes by the network's answer to the change of the input alone."""
+    linear = nn.Conv2d(3, 3, 5, padding=2, bias=False)
+    bench = Bench.of(Cell(as_model(linear, name="linear"), scene, Noise(10), pool, Uniform(3), FULL))
+    block = next(iter(scene.grid.overlapping(scene.roi))) - 1
+    unit = bench.run(Request(block, 0, 3))
+    observation = torch.from_numpy(bench.observation.transpose(2, 0, 1)).double() / 255
+    weights = linear.weight.detach().double()
+    for k, patch in enumerate(bench.patches(block, unit["donor"], 0).double()):
+        delta = torch.zeros_like(observation)
+        at = (slice(None), *scene.grid.rect(block).slices)
+        delta[at] = patch - observation[at]
+        apply = lambda image: nn.functional.conv2d(image[None], weights, padding=2)  # noqa: E731
+        closed = (apply(observation) + apply(delta))[(..., *scene.roi.slices)]
+        assert unit["psnr"][k] == pytest.approx(float(psnr(closed, bench.target)[0]), abs=1e-5)
+
+
+def test_order_and_resume_give_the_same_draws(cell: Cell, tmp_path):
+    whole = measure(dataclasses.replace(cell, rule=Uniform(6)), tmp_path / "whole")
+    measure(dataclasses.replace(cell, rule=Uniform(2)), tmp_path / "parts")
+    parts = measure(dataclasses.replace(cell, rule=Uniform(6)), tmp_path / "parts")
+    assert parts.record["session"]["new_draws"] == 44 * 4
+    for column in ("block", "k", "donor"):
+        assert np.array_equal(whole.store.draws[column], parts.store.draws[column])
+    assert np.allclose(whole.store.draws["psnr"], parts.store.draws["psnr"], rtol=0, atol=1e-6)
+    again = measure(dataclasses.replace(cell, rule=Uniform(6)), tmp_path / "parts")
+    assert again.record["session"]["new_draws"] == 0
+    assert np.array_equal(again.effect_map.effect, parts.effect_map.effect, equal_nan=True)
+
+
+def test_interrupted_rounds_lose_nothing_and_give_the_same_bits(cell: Cell, tmp_path, monkeypatch):
+    whole = measure(cell, tmp_path / "whole")
+    real, calls = Bench.run, []
+
+    def stops(self, request):
+        calls.append(request)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return real(self, request)
+
+    monkeypatch.setattr(Bench, "run", stops)
+    with pytest.raises(KeyboardInterrupt):
+        measure(cell, tmp_path / "stopped")
+    monkeypatch.undo()
+    resumed = measure(cell, tmp_path / "stopped")
+    assert resumed.record["session"]["new_draws"] == (44 - 19) * 2
+    assert whole.store.draws.equals(resumed.store.draws)
+
+
+def test_donors_depend_on_seed_scene_block_and_k_only(cell: Cell):
+    keys = cell.keys
+    donors, _ = keys.donors(cell.pool, 3, 0, 20)
+    assert np.array_equal(donors[5:9], keys.donors(cell.pool, 3, 5, 9)[0])
+    assert not np.array_equal(donors, keys.donors(cell.pool, 4, 0, 20)[0])
+    other = dataclasses.replace(cell, options=dataclasses.replace(cell.options, seed=1))
+    assert not np.array_equal(donors, other.keys.donors(cell.pool, 3, 0, 20)[0])
+    assert len(set(donors)) > 10
+
+
+def test_strata_are_visited_evenly(pool, cell: Cell):
+    strata = np.repeat(np.arange(4), 10)
+    stratified = dataclasses.replace(pool, strata=strata)
+    donors, labels = cell.keys.donors(stratified, 0, 0, 12)
+    assert np.array_equal(strata[donors], labels)
+    assert np.array_equal(np.bincount(labels), [3, 3, 3, 3])
+
+
+def test_run_key_changes_with_what_changes_a_number_and_with_nothing_else(cell: Cell, scene, tiny):
+    replace = dataclasses.replace
+    key = cell.identity()
+    moved = replace(scene, roi=replace(scene.roi, left=32))
+    different = [
+        replace(cell, model=as_model(tiny(seed=1), name="tiny")),
+        replace(cell, model=as_model(tiny(), name="tiny", value_range=255)),
+        replace(cell, scene=moved),
+        replace(cell, scene=replace(scene, block=16)),
+        replace(cell, degradation=Noise(31)),
+        replace(cell, degradation=Noise(30, seed=1)),
+        replace(cell, pool=cell.pool.fit(8).fit(4)),
+        replace(cell, options=replace(cell.options, seed=1)),
+        replace(cell, options=replace(cell.options, form="reference")),
+        replace(cell, options=replace(cell.options, precision="bf16")),
+    ]
+    assert all(other.identity() != key for other in different)
+    same = [
+        replace(cell, rule=Paper()),
+        replace(cell, model=as_model(tiny(), name="renamed")),
+        replace(cell, options=replace(cell.options, engine="auto", tol=0.5, memory_gb=1.0)),
+        replace(cell, scene=replace(scene, name="renamed")),
+    ]
+    assert all(other.identity() == key for other in same)
+
+
+def test_paper_rule_counts_fine_draws_alone(cell: Cell, tmp_path):
+    rule = Paper(coarse=2, fine=4, tol=1e-5)
+    measured = measure(dataclasses.replace(cell, rule=rule), tmp_path)
+    effects = measured.store.effects(range(48), "psnr")
+    refined = [block for block, values in effects.items() if len(values) == 6]
+    assert refined
+    for block in refined:
+        place = divmod(block, 8)
+        assert measured.effect_map.effect[place] == pytest.approx(effects[block][2:].mean())
+        assert measured.effect_map.n[place] == 4
+
+
+def test_roi_blocks_are_not_counted_unless_asked(cell: Cell, tmp_path):
+    effect_map = measure(cell, tmp_path).effect_map
+    assert (effect_map.status == maps.ROI).sum() == 4
+    shares = effect_map.shares()
+    assert sum(shares.values()) == pytest.approx(1.0)
+    reference = effect_map.shares(roi_counts_as_positive=True)
+    assert reference["positive"] * 48 == pytest.approx(shares["positive"] * 44 + 4)
+
+
+@pytest.mark.parametrize("name", ["psnr_y", "ssim"])
+def test_other_outcomes_are_stored_beside_psnr(cell: Cell, tmp_path, name: str):
+    options = dataclasses.replace(cell.options, outcome=name)
+    measured = measure(dataclasses.replace(cell, options=options, rule=Uniform(1)), tmp_path)
+    assert {"psnr", "psnr_8bit", name} <= set(measured.store.draws.columns)
+    assert OUTCOMES[name].higher_is_better
+    assert np.nanmax(np.abs(measured.effect_map.effect)) > 0
+
+
+def test_psnr_outcomes_agree_with_their_definition(rng):
+    clean = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    output = np.clip(clean / 255 + rng.normal(0, 0.05, clean.shape), -0.2, 1.2)
+    rows = torch.from_numpy(output.transpose(2, 0, 1)[None])
+    target = torch.from_numpy(clean.transpose(2, 0, 1)).double() / 255
+    clipped = np.clip(output, 0, 1)
+    expected = -10 * np.log10(((clipped - clean / 255) ** 2).mean())
+    assert float(OUTCOMES["psnr"].compute(rows, target)[0]) == pytest.approx(expected, abs=1e-9)
+    rounded = np.round(clipped * 255)
+    expected = 10 * np.log10(255**2 / ((rounded - clean) ** 2).mean())
+    assert float(OUTCOMES["psnr_8bit"].compute(rows, target)[0]) == pytest.approx(expected, abs=1e-9)
+    assert float(OUTCOMES["psnr"].compute(target[None], target)[0]) == 100.0
+
+
+def test_a_wrong_engine_is_caught(cell: Cell, tmp_path, monkeypatch):
+    """An engine whose numbers are off by more than 1e-3 dB stops the run with the engine's own diagnosis."""
+    options = dataclasses.replace(cell.options, engine="cone")
+    wrong = dataclasses.replace(cell, options=options)
+    real = Bench.of(wrong).engine
+    original = type(real).outputs
+
+    def biased(self, block, patches):
+        outputs = original(self, block, patches).clone()
+        outputs[1:] += 1e-3
+        return outputs
+
+    monkeypatch.setattr(type(real), "outputs", biased)
+    with pytest.raises(MeasureError, match=r"differs from the full forward by .* dB .* first op that differs"):
+        measure(wrong, tmp_path)
+    assert list(tmp_path.rglob("draws-*.parquet")), "what was measured is kept for inspection"
