@@ -20,7 +20,7 @@ def restore(network: nn.Module, observation: np.ndarray) -> np.ndarray:
     Returns:
         (h * scale, w * scale, 3) uint8 RGB, rounded.
     """
-    device = next(network.parameters()).device
+    device = next((value.device for value in network.parameters()), torch.device("cpu"))
     image = torch.from_numpy(observation.transpose(2, 0, 1).copy()).to(device).unsqueeze(0).float() / 255
     restored = network(image).squeeze(0).clamp(0, 1).mul(255).round().byte()
     return restored.permute(1, 2, 0).cpu().numpy()

@@ -1,6 +1,7 @@
 """Training: the split, the crops, resuming, publishing, and a toy member from crop to card."""
 
 import hashlib
+import itertools
 import json
 import random
 from pathlib import Path
@@ -10,16 +11,17 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 from cem_bench.degrade import Noise
 from model_zoo.cards import registry
-from model_zoo.training import Crops, Recipe, publish, read_split, train
+from model_zoo.training import Crops, Recipe, publish, read_split, score, train
 from model_zoo.training.publish import write_cards
 from model_zoo.training.reach import reach
 from model_zoo.training.split import photographs
-from scripts.train import build, degradation_maker, run
+from scripts.train import build, degradation_maker, measure, pairs, run, tests
 
 ROOT = Path(__file__).parents[2]
 MEMBERS = sorted(path.stem for path in (ROOT / "conf/train").glob("*.yaml"))
@@ -206,3 +208,43 @@ def test_shipped_records_and_cards_agree(tmp_path):
             hashlib.sha256(path.read_bytes()).hexdigest() == json.loads(path.with_suffix(".json").read_text())["sha256"]
         )
     assert sum(path.stat().st_size for path in shipped) < 40e6
+
+
+def thumbnails(paths: list[Path]) -> np.ndarray:
+    """(n, 2, 192): grey-free 8x8 means of each image as it is and turned by 180 degrees, less their mean."""
+    small = []
+    for path in paths:
+        with Image.open(path) as image:
+            upright = image.convert("RGB")
+            upright = upright if upright.width >= upright.height else upright.rotate(90, expand=True)
+            pixels = np.asarray(upright.resize((8, 8), Image.Resampling.BOX), dtype=np.float64)
+        small.append([view.ravel() - view.mean() for view in (pixels, pixels[::-1, ::-1])])
+    return np.asarray(small)
+
+
+def nearest(paths: list[Path], others: list[Path]) -> np.ndarray:
+    """Smallest root mean square difference of each image's thumbnail to any of the others', in grey levels."""
+    here, there = thumbnails(paths)[:, :1], thumbnails(others)
+    return np.sqrt(((here[:, :, None] - there[None].reshape(1, 1, -1, 192)) ** 2).mean(-1)).min((1, 2))
+
+
+def test_no_pixels_of_a_measured_image_train(shared):
+    """By content, not by name: the same look finds all of CBSD68 in BSDS500 val, and none of it in what trains."""
+    rows = read_split()
+
+    def paths(*sets: str) -> list[Path]:
+        return [shared / "data" / row["path"] for row in rows if row["set"] in sets]
+
+    trained = paths("bsds500_train", "bsds500_test", "div2k_test_lr_x4")
+    assert nearest(paths("cbsd68"), paths("bsds500_val")).max() < 2.0
+    assert nearest(paths("cbsd68", "set5", "set14", "kodak24", "urban100", "bsds500_val"), trained).min() > 4.0
+
+
+def test_bicubic_and_noisy_images_score_what_is_published(shared):
+    """Bicubic x4 on Set5, Y: 28.42 to 28.43 dB; noise of sigma 50 on CBSD68, RGB, clipped: 14.9 dB (method.md)."""
+    from scripts.measure_trained import Enlarged
+
+    root = shared / "data"
+    assert measure(Enlarged(4), tests()["set5_x4"], root)["psnr"] == pytest.approx(28.43, abs=0.05)
+    few = list(itertools.islice(pairs(tests()["cbsd68_dn50"], root), 8))
+    assert score(nn.Identity(), few, luma=False, border=0)["psnr"] == pytest.approx(14.9, abs=0.25)

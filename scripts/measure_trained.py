@@ -1,0 +1,99 @@
+"""Measure every trained network on every test of its tasks: `python scripts/measure_trained.py [DATA] [RESULTS]`.
+
+Writes trained.csv (one row a network and test), trained_members.csv (mean and range over seeds) and
+trained_reach.png (PSNR against reach) into RESULTS, from the weights in model_zoo. A network that trained.csv already
+holds with the same weights is not measured again.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+import model_zoo
+from scripts.train import measure, tests
+
+WEIGHTS = Path(model_zoo.__file__).parent / "weights"
+KEY = ["name", "test", "sha256"]
+
+
+class Enlarged(torch.nn.Module):
+    """The observation itself, enlarged bicubically where the test asks for it: what a network has to beat."""
+
+    def __init__(self, scale: int) -> None:
+        """Keep the scale, output pixels per input pixel."""
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, h, w) to (B, 3, h * scale, w * scale)."""
+        if self.scale == 1:
+            return x
+        return torch.nn.functional.interpolate(x, scale_factor=self.scale, mode="bicubic", antialias=True)  # a = -0.5
+
+
+def wanted() -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the record of every trained network with every test of its tasks and scale."""
+    for path in sorted(WEIGHTS.glob("*.json")):
+        record = json.loads(path.read_text())
+        for name, test in tests().items():
+            if test.task in record["card"]["tasks"] and test.get("scale", 1) == record["card"].get("scale", 1):
+                yield record, name
+
+
+def row(record: dict[str, Any], name: str, root: Path) -> dict[str, Any]:
+    """Measure one network on one test; a row of trained.csv."""
+    test = tests()[name]
+    found = measure(model_zoo.load(record["name"]), test, root)
+    before = measure(Enlarged(test.get("scale", 1)), test, root)
+    facts = {key: record[key] for key in ("name", "family", "member", "seed", "parameters", "reach")}
+    trained = {"iterations": record["training_step"], "training_seconds": record["training_seconds"]}
+    return {**facts, **trained, "test": name, **found, "input_psnr": before["psnr"], "sha256": record["sha256"]}
+
+
+def figure(table: pd.DataFrame, path: Path) -> None:
+    """Draw PSNR against reach, a panel for each family and test, a point a seed; whole-image networks stand right."""
+    import matplotlib.pyplot as plt
+
+    panels = list(table.groupby(["family", "test"]))
+    figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.6), squeeze=False, layout="constrained")
+    widest = table.reach.max() if table.reach.notna().any() else 1
+    for axis, ((family, test), rows) in zip(axes[0], panels, strict=True):
+        for member, points in rows.groupby("member"):
+            axis.scatter(points.reach.astype(float).fillna(1.3 * widest), points.psnr, label=str(member))
+        axis.set(title=f"{family}\n{test}", xlabel="reach, input px (right: whole image)", ylabel="PSNR, dB")
+        axis.set_xlim(0, 1.4 * widest)
+        axis.legend(fontsize=7)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(data: Path, results: Path) -> None:
+    """Bring the tables and the figure up to date."""
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / "trained.csv"
+    known = pd.read_csv(path).set_index(KEY).to_dict("index") if path.exists() else {}
+    rows = []
+    for record, name in tqdm(list(wanted()), desc="measuring"):
+        key = (record["name"], name, record["sha256"])
+        rows.append({**dict(zip(KEY, key, strict=True)), **known[key]} if key in known else row(record, name, data))
+    table = pd.DataFrame(rows)
+    columns = [column for column in table.columns if column != "sha256"] + ["sha256"]
+    table = table[columns].sort_values(["family", "member", "seed", "test"])
+    table.to_csv(path, index=False)
+    groups = table.groupby(["family", "member", "test"])
+    seeds = groups.psnr.agg(seeds="count", psnr_mean="mean", psnr_min="min", psnr_max="max")
+    seeds.join(groups.ssim.mean().rename("ssim_mean")).reset_index().to_csv(
+        results / "trained_members.csv", index=False
+    )
+    figure(table, results / "trained_reach.png")
+
+
+if __name__ == "__main__":
+    given = [Path(argument) for argument in sys.argv[1:]]
+    main(*given, *(Path("../shared/data"), Path("results/zoo"))[len(given) :])
