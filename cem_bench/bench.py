@@ -43,8 +43,8 @@ class Bench:
         cell.scene.require_scale(cell.degradation.scale)
         if cell.degradation.scale != cell.model.scale:
             raise MeasureError(
-                f"{cell.model.name} enlarges by {cell.model.scale}, but the observation is {cell.degradation.scale} times "
-                f"smaller than the clean image: choose a task of scale {cell.model.scale} or another model."
+                f"{cell.model.name} enlarges by {cell.model.scale}, but the observation is {cell.degradation.scale} "
+                f"times smaller than the clean image: choose a task of scale {cell.model.scale} or another model."
             )
         device = torch.device(cell.options.device)
         observation = cell.degradation(cell.scene.clean)
@@ -84,7 +84,8 @@ class Bench:
             )
         if not torch.isfinite(output).all():
             raise MeasureError(
-                f"{cell.model.name} answered NaN or infinity on the untouched observation: check weights and value range."
+                f"{cell.model.name} answered NaN or infinity on the untouched observation: "
+                "check weights and value range."
             )
         return output.float()
 

@@ -68,7 +68,7 @@ class _Spatial:
     def __call__(self, clean: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:  # noqa: ARG002
+    def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:
         """Degrade a window; exact for pixels at least `reach` from a window edge that is not the image's."""
         return self(clean)
 
@@ -124,7 +124,7 @@ def _noise_field(stream: str, seed: int, height: int, width: int) -> np.ndarray:
         field = np.random.Generator(np.random.Philox(seed)).standard_normal((height, width, 3))
     else:
         # a private instance of the old generator: the reference code's noise field is only to be had from it
-        field = np.random.RandomState(seed).standard_normal((height, width, 3))  # noqa: NPY002
+        field = np.random.RandomState(seed).standard_normal((height, width, 3))
     field.setflags(write=False)
     return field
 

@@ -102,7 +102,9 @@ class DrawKeys:
         balanced as it can be; within a stratum donors are uniform with replacement.
         """
         count = len(pool.members)
-        strata = np.array([self._order(block, k // count, count)[k % count] for k in range(first, last)], dtype=np.int64)
+        strata = np.array(
+            [self._order(block, k // count, count)[k % count] for k in range(first, last)], dtype=np.int64
+        )
         picks = [
             pool.members[stratum][self.generator(block, k).integers(len(pool.members[stratum]))]
             for k, stratum in zip(range(first, last), strata, strict=True)
@@ -167,7 +169,13 @@ def pool_from_images(
             top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
             patches[place] = image[top : top + side, left : left + side]
             names[place] = f"{files[index].name}:{top}:{left}"
-    manifest = {"source": source or ", ".join(sources), "licence": licence, "patches": count, "seed": seed, "files": hashes}
+    manifest = {
+        "source": source or ", ".join(sources),
+        "licence": licence,
+        "patches": count,
+        "seed": seed,
+        "files": hashes,
+    }
     return DonorPool(patches, names.astype(str), manifest)
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cem_bench.geometry import Rect
-from cem_bench.maps import NOT_RUN, ROI, EffectMap
+from cem_bench.maps import NOT_RUN, EffectMap
 
 mpl.use("Agg")
 

@@ -35,7 +35,9 @@ def locate(source: str) -> Path:
     else:
         path = Path(source).expanduser()
     if not path.exists():
-        raise FileNotFoundError(f"Image not found: {path}. Give a file path, or package:path as skimage:data/coffee.png.")
+        raise FileNotFoundError(
+            f"Image not found: {path}. Give a file path, or package:path as skimage:data/coffee.png."
+        )
     return path
 
 
@@ -49,7 +51,9 @@ def read_rgb(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             mode, pixels = image.mode, np.asarray(image)
     except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} is not an image that can be read ({error}); expected an 8-bit RGB PNG or JPEG.") from error
+        raise ValueError(
+            f"{path} is not an image that can be read ({error}); expected an 8-bit RGB PNG or JPEG."
+        ) from error
     if mode == "RGB" and pixels.dtype == np.uint8:
         return pixels
     if mode.startswith("I") or mode == "F":

@@ -1,6 +1,6 @@
 """The straight line from a cell to its map.
 
-    clean -> observation -> engine -> rounds of draws -> store -> proof -> map -> record
+clean -> observation -> engine -> rounds of draws -> store -> proof -> map -> record
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from cem_bench.bench import Bench, Progress, to_tensor
 from cem_bench.cell import Cell
 from cem_bench.outcome import to_measure
 from cem_bench.store import Store
-
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-PASS_BY = ("--help", "--hydra-help", "--info", "--cfg", "-c", "--version", "--config-name", "-cn", "--config-dir", "-cd")
+PASS_BY = ("--help", "--hydra-help", "--info", "--cfg", "-c", "--version")
 
 
 def check_overrides(conf: Path, arguments: list[str]) -> str:

@@ -65,7 +65,7 @@ def test_image_smaller_than_the_roi(tmp_path: Path):
 
 
 def test_roi_outside(tmp_path: Path):
-    with pytest.raises(ValueError, match="does not lie in the image of 64x64; the nearest that does is at row 32, column 0"):
+    with pytest.raises(ValueError, match="the image of 64x64; the nearest that does is at row 32, column 0"):
         load_scene("outside", image(tmp_path, 64, 64), (48, 0, 32, 32), crop=None, block=8)
 
 
@@ -111,7 +111,7 @@ def test_empty_pool():
 
 
 def test_donors_smaller_than_the_block(pool: DonorPool):
-    with pytest.raises(ValueError, match="8x8 pixels are smaller than the block of 16x16: build the pool from a folder"):
+    with pytest.raises(ValueError, match="8x8 pixels are smaller than the block of 16x16: build"):
         pool.fit(16)
 
 
@@ -146,7 +146,7 @@ def test_network_that_answers_nan_later_keeps_what_was_measured(scene: Scene, po
         return x * torch.nan if len(calls) > 12 else x
 
     cell = Cell(as_model(breaks, name="breaks"), scene, Noise(), pool, Uniform(1), Options(engine="full"))
-    with pytest.raises(MeasureError, match="answered NaN or infinity to block .* what was measured before is kept"):
+    with pytest.raises(MeasureError, match=r"answered NaN or infinity to block .* what was measured before is kept"):
         measure(cell, tmp_path)
     assert len(Store(tmp_path, cell.identity()).draws) > 0
 
@@ -178,7 +178,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("cem_bench.store.os.fsync", full)
-    with pytest.raises(OSError, match="No space left on device. Everything stored before is kept"):
+    with pytest.raises(OSError, match=r"No space left on device\. Everything stored before is kept"):
         write_atomically(whole, b"after")
     assert whole.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
