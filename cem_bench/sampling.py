@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Paper", "Request", "Rule", "Sequential", "Smoke", "Uniform"]
+__all__ = ["Paper", "Request", "Rule", "Smoke", "Uniform"]
 
 Effects = NDArray[np.float64]
+Labels = Mapping[int, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,19 @@ class Request:
 
 
 class Rule(Protocol):
-    """What the measuring loop needs from a sampling rule."""
+    """What the measuring loop needs from a sampling rule.
 
-    def next_round(
-        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
-    ) -> list[Request]:
+    Attributes:
+        looks: planned numbers of draws at which the rule decides whether a block goes on; empty where the draws that
+            enter its mean do not depend on themselves. `stats.blocks.block_table` needs it for honest intervals.
+    """
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Planned numbers of draws of a block."""
+        ...
+
+    def next_round(self, effects: Mapping[int, Effects], labels: Labels | None = None) -> list[Request]:
         """Return the draws wanted next, or an empty list when the rule is satisfied."""
         ...
 
@@ -58,7 +67,7 @@ class Rule(Protocol):
         ...
 
 
-def _up_to(effects: Mapping[int, Effects], wanted: Mapping[int, int]) -> list[Request]:
+def up_to(effects: Mapping[int, Effects], wanted: Mapping[int, int]) -> list[Request]:
     """Return the missing draws of every block, in block order."""
     return [
         Request(block, len(effects[block]), last)
@@ -86,11 +95,14 @@ class Paper:
     def __post_init__(self) -> None:
         _at_least(1, coarse=self.coarse, fine=self.fine)
 
-    def next_round(
-        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
-    ) -> list[Request]:
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """No looks: the draws of the mean are not those that opened the gate."""
+        return ()
+
+    def next_round(self, effects: Mapping[int, Effects], labels: Labels | None = None) -> list[Request]:
         """Return the coarse draws that are missing and the fine draws of the blocks that passed the gate."""
-        return _up_to(effects, {block: self._wanted(stored) for block, stored in effects.items()})
+        return up_to(effects, {block: self._wanted(stored) for block, stored in effects.items()})
 
     def estimate(self, effects: Effects) -> Effects:
         """Return the fine draws of a refined block, the coarse ones of any other."""
@@ -101,7 +113,7 @@ class Paper:
         return blocks * (self.coarse + self.fine)
 
     def describe(self) -> str:
-        """Return the rule in words."""
+        """The rule in words."""
         return f"paper: {self.coarse} draws, {self.fine} more where any |effect| >= {self.tol:g} dB (these alone count)"
 
     def _refined(self, effects: Effects) -> bool:
@@ -126,11 +138,14 @@ class Uniform:
     def __post_init__(self) -> None:
         _at_least(1, n=self.n)
 
-    def next_round(
-        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
-    ) -> list[Request]:
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """No looks: the number is fixed."""
+        return ()
+
+    def next_round(self, effects: Mapping[int, Effects], labels: Labels | None = None) -> list[Request]:
         """Return the missing draws of every block."""
-        return _up_to(effects, dict.fromkeys(effects, self.n))
+        return up_to(effects, dict.fromkeys(effects, self.n))
 
     def estimate(self, effects: Effects) -> Effects:
         """Return the first n draws."""
@@ -141,7 +156,7 @@ class Uniform:
         return blocks * self.n
 
     def describe(self) -> str:
-        """Return the rule in words."""
+        """The rule in words."""
         return f"uniform: {self.n} draws a block"
 
 
@@ -161,7 +176,7 @@ class Smoke(Uniform):
             raise ValueError(f"smoke sampling: got n={self.n}, expected 1 or 2; use uniform for more")
 
     def describe(self) -> str:
-        """Return the rule in words."""
+        """The rule in words."""
         return f"smoke: {self.n} draws a block, no verdicts"
 
 
@@ -170,48 +185,3 @@ def _at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"{name}: got {value}, expected at least {least}")
-
-
-@dataclass(frozen=True)
-class Sequential:
-    """Draws in rounds of doubling size, until every block is decided, precise enough, or out of its allowance.
-
-    Args:
-        tol: half-width of the region of no effect, dB.
-        minimum: draws before any block may be given up.
-        maximum: draws after which an undecided block stays undecided.
-        confidence: confidence of a verdict, in (0, 1).
-        half_width: if given, stop at an interval of +-half_width dB instead of at a verdict.
-        budget: total draws over all blocks, or None for no limit.
-    """
-
-    tol: float = 0.01
-    minimum: int = 4
-    maximum: int = 256
-    confidence: float = 0.95
-    half_width: float | None = None
-    budget: int | None = None
-
-    def __post_init__(self) -> None:
-        _at_least(2, minimum=self.minimum)
-        _at_least(self.minimum, maximum=self.maximum)
-
-    def next_round(
-        self, effects: Mapping[int, Effects], labels: Mapping[int, NDArray[np.int64]] | None = None
-    ) -> list[Request]:
-        """Return the next round of the blocks that are not settled."""
-        return _up_to(effects, dict.fromkeys(effects, self.minimum))
-
-    def estimate(self, effects: Effects) -> Effects:
-        """Return all draws: the intervals account for the stopping."""
-        return effects
-
-    def worst_case(self, blocks: int) -> int:
-        """Return the budget, or the allowance of every block."""
-        allowance = blocks * self.maximum
-        return allowance if self.budget is None else min(allowance, self.budget)
-
-    def describe(self) -> str:
-        """Return the rule in words."""
-        goal = f"|effect| against {self.tol:g} dB" if self.half_width is None else f"+-{self.half_width:g} dB"
-        return f"sequential: {goal} at {self.confidence:.0%}, {self.minimum} to {self.maximum} draws a block"

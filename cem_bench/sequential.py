@@ -1,0 +1,147 @@
+"""The sequential sampling rule: draw where it matters until every block is decided or precise enough."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem_bench.sampling import Effects, Labels, Request, up_to
+from cem_bench.stats.estimates import check_confidence
+from cem_bench.stats.sequential import interval, looks_of, sequential_p_values
+from cem_bench.stats.verdicts import UNDECIDED, decide
+
+__all__ = ["Sequential"]
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Draws in rounds, only where they are still needed, until every block is decided or precise enough.
+
+    A block is looked at after `minimum` draws, then after about `growth` times as many. It is asked for more while it
+    is undecided (its p-values pay for all looks and are corrected over all blocks, so verdicts stay valid), and given
+    up undecided at `maximum`. Where a budget cannot pay for a whole round, the blocks nearest to a verdict come first.
+
+    Args:
+        tol: half-width of the region of no effect, dB.
+        confidence: of the verdicts and intervals, in (0, 1).
+        half_width: if given, dB: stop at an interval of +-half_width instead of at a verdict.
+        minimum: draws before any block may be settled, at least 2.
+        maximum: draws after which an undecided block stays undecided.
+        growth: factor from look to look, above 1.
+        budget: total draws over all blocks, or None for no limit.
+
+    Source: group-sequential t tests with equal parts, see `cem_bench.stats.sequential`.
+    """
+
+    tol: float = 0.01
+    confidence: float = 0.95
+    half_width: float | None = None
+    minimum: int = 3
+    maximum: int = 32
+    growth: float = 1.6
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence)
+        looks_of(self.minimum, self.maximum, self.growth)
+        for name, value in (("tol", self.tol), ("half_width", self.half_width), ("budget", self.budget)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: got {value}, expected a positive number")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Planned numbers of draws of a block."""
+        return looks_of(self.minimum, self.maximum, self.growth)
+
+    @property
+    def miss_probability(self) -> float:
+        """Largest probability that a block whose |effect| is at least tol is called "none", for normal draws."""
+        return 1 - self.confidence
+
+    def next_round(self, effects: Mapping[int, Effects], labels: Labels | None = None) -> list[Request]:
+        """Return the next round of the blocks that are not settled, within the budget."""
+        open_blocks = [block for block, need in self.draws_needed(effects, labels).items() if need > 0]
+        wanted = {block: self._next_look(len(effects[block])) for block in open_blocks}
+        return self._affordable(up_to(effects, wanted), effects, labels)
+
+    def draws_needed(self, effects: Mapping[int, Effects], labels: Labels | None = None) -> dict[int, float]:
+        """Return about how many more draws each block needs, from its measured variance; 0 where it is settled.
+
+        The sum is what a progress bar may show as still to do.
+        """
+        settled = self._settled(effects, labels)
+        return {
+            block: 0.0 if done else self._more(draws, None if labels is None else labels[block])
+            for (block, draws), done in zip(effects.items(), settled, strict=True)
+        }
+
+    def estimate(self, effects: Effects) -> Effects:
+        """Return all draws: the intervals allow for the stopping."""
+        return effects
+
+    def worst_case(self, blocks: int) -> int:
+        """Return the budget, or the allowance of every block."""
+        allowance = blocks * self.maximum
+        return allowance if self.budget is None else min(allowance, self.budget)
+
+    def describe(self) -> str:
+        """The rule in words."""
+        goal = f"every block against {self.tol:g} dB" if self.half_width is None else f"+-{self.half_width:g} dB"
+        limit = "" if self.budget is None else f", at most {self.budget} in all"
+        return (
+            f"sequential: {goal} at {self.confidence:.0%}, {self.minimum} to {self.maximum} draws a block{limit}; "
+            f"a true effect is called none with probability at most {self.miss_probability:.2g}"
+        )
+
+    def _settled(self, effects: Mapping[int, Effects], labels: Labels | None) -> list[bool]:
+        """Return for each block whether it asks for nothing more."""
+        lengths = [len(draws) for draws in effects.values()]
+        if self.half_width is None:
+            p = sequential_p_values(effects, self.tol, self.looks, labels)
+            decided = (decide(p, 1 - self.confidence) != UNDECIDED).tolist()
+        else:
+            decided = [
+                self._half(draws, None if labels is None else labels[block]) <= self.half_width
+                for block, draws in effects.items()
+            ]
+        # Equal draws have no variance to learn from; more of them would be spent blindly.
+        flat = [
+            n >= self.minimum and float(np.ptp(draws)) == 0.0
+            for n, draws in zip(lengths, effects.values(), strict=True)
+        ]
+        return [
+            n >= self.maximum or (n >= self.minimum and (done or equal))
+            for n, done, equal in zip(lengths, decided, flat, strict=True)
+        ]
+
+    def _half(self, draws: Effects, labels: NDArray[np.int64] | None) -> float:
+        one = interval(draws, labels, self.confidence, stopped=True)
+        return float(one.high - one.low) / 2
+
+    def _more(self, draws: Effects, labels: NDArray[np.int64] | None) -> float:
+        """Return the expected draws to a decision, at least those to the next look, at most those left."""
+        left = self.maximum - len(draws)
+        if len(draws) < self.minimum:
+            return float(left if len(draws) == 0 else self.minimum - len(draws))
+        margin = self.half_width or abs(abs(float(draws.mean())) - self.tol)
+        total = len(draws) * (self._half(draws, labels) / max(margin, 1e-12)) ** 2
+        return float(np.clip(total - len(draws), self._next_look(len(draws)) - len(draws), left))
+
+    def _next_look(self, drawn: int) -> int:
+        return next((look for look in self.looks if look > drawn), self.maximum)
+
+    def _affordable(
+        self, requests: list[Request], effects: Mapping[int, Effects], labels: Labels | None
+    ) -> list[Request]:
+        """Return the requests the budget can pay for, nearest to a verdict first; whole requests only."""
+        if self.budget is None:
+            return requests
+        left = self.budget - sum(len(draws) for draws in effects.values())
+        need = {r.block: self._more(effects[r.block], None if labels is None else labels[r.block]) for r in requests}
+        paid = []
+        for request in sorted(requests, key=lambda r: (need[r.block], r.block)):
+            if request.draws <= left:
+                paid.append(request)
+                left -= request.draws
+        return sorted(paid, key=lambda r: r.block)

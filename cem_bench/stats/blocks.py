@@ -1,0 +1,142 @@
+"""The table of a map: every block with estimate, interval and verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem_bench.stats.estimates import RESOLUTION, robust_interval
+from cem_bench.stats.sequential import interval, sequential_p_values
+from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE, UNDECIDED, decide
+
+__all__ = ["BlockTable", "block_table"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTable:
+    """One row a tested block, in the order of the effects given.
+
+    Attributes:
+        block: flat block index.
+        n: draws that enter the mean.
+        mean: dB, float outcome.
+        error: standard error, dB; NaN where the draws cannot tell.
+        low: lower end of the interval, dB.
+        high: upper end of the interval, dB.
+        robust_low: lower end of the interval for zero-inflated or rounded draws, dB.
+        robust_high: its upper end, dB.
+        p_effect: p of "|effect| <= tol", before correction for the number of blocks.
+        p_none: p of "|effect| >= tol", before correction for the number of blocks.
+        verdict: POSITIVE, NEGATIVE, NONE or UNDECIDED (see `verdicts`).
+        below_resolution: every draw lies within +-RESOLUTION, or all draws are equal.
+        mean_8bit: mean of the 8-bit outcome's effects, dB; NaN where not given.
+        tol: half-width of the region of no effect, dB.
+        level: false discovery rate of the verdicts.
+        correction: "bh" or "by".
+    """
+
+    block: NDArray[np.int64]
+    n: NDArray[np.int64]
+    mean: Array
+    error: Array
+    low: Array
+    high: Array
+    robust_low: Array
+    robust_high: Array
+    p_effect: Array
+    p_none: Array
+    verdict: NDArray[np.int64]
+    below_resolution: NDArray[np.bool_]
+    mean_8bit: Array
+    tol: float
+    level: float
+    correction: str
+
+    @property
+    def lean(self) -> NDArray[np.int64]:
+        """The side of tol on which each mean lies, decided or not: what a map without error bars would show."""
+        coloured = np.abs(np.nan_to_num(self.mean)) >= self.tol
+        return np.where(coloured, np.sign(np.nan_to_num(self.mean)), NONE).astype(np.int64)
+
+    def counts(self) -> dict[str, int]:
+        """Number of blocks of each verdict."""
+        codes = {"positive": POSITIVE, "negative": NEGATIVE, "none": NONE, "undecided": UNDECIDED}
+        return {name: int((self.verdict == code).sum()) for name, code in codes.items()}
+
+    def columns(self) -> dict[str, NDArray]:
+        """The rows as named columns, ready for a data frame."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+
+def block_table(
+    effects: Mapping[int, Array],
+    *,
+    tol: float = 0.01,
+    looks: tuple[int, ...] = (),
+    labels: Mapping[int, NDArray[np.int64]] | None = None,
+    level: float = 0.05,
+    correction: Literal["bh", "by"] = "bh",
+    effects_8bit: Mapping[int, Array] | None = None,
+) -> BlockTable:
+    """Return estimate, interval and verdict of every tested block.
+
+    Args:
+        effects: flat block index to the draws that enter its mean (a rule's `estimate`), dB, float outcome. Blocks
+            proven unable to reach the ROI are left out: they are no hypotheses.
+        tol: half-width of the region of no effect, dB.
+        looks: the rule's planned looks; empty where the number of draws did not depend on them.
+        labels: flat block index to the strata of those draws, or None.
+        level: false discovery rate, and the error probability of each interval.
+        correction: "bh" or "by".
+        effects_8bit: the same draws under the 8-bit outcome, to be reported beside.
+
+    Returns:
+        The table. A block with no draw, one draw, or draws that are all equal is undecided.
+
+    Raises:
+        ValueError: naming the block whose draws are not finite.
+    """
+    for block, draws in effects.items():
+        bad = int((~np.isfinite(draws)).sum())
+        if bad:
+            raise ValueError(
+                f"block {block}: {bad} of {len(draws)} draws are not finite; leave out draws that were not run"
+            )
+    rows = [
+        _row(draws, None if labels is None else labels[block], 1 - level, bool(looks))
+        for block, draws in effects.items()
+    ]
+    n, mean, error, low, high, robust_low, robust_high, below = np.array(rows, dtype=np.float64).reshape(-1, 8).T
+    p = sequential_p_values(effects, tol, looks, labels)
+    eight = [np.mean(effects_8bit[block]) if effects_8bit and len(effects_8bit[block]) else np.nan for block in effects]
+    return BlockTable(
+        np.array(list(effects), dtype=np.int64),
+        n.astype(np.int64),
+        mean,
+        error,
+        low,
+        high,
+        robust_low,
+        robust_high,
+        p.effect,
+        p.none,
+        decide(p, level, correction),
+        below.astype(bool),
+        np.array(eight, dtype=np.float64),
+        tol,
+        level,
+        correction,
+    )
+
+
+def _row(draws: Array, labels: NDArray[np.int64] | None, confidence: float, stopped: bool) -> tuple[float, ...]:
+    """Return n, mean, error, low, high, robust low, robust high, below resolution of one block."""
+    plain = interval(draws, labels, confidence, stopped=stopped)
+    robust = robust_interval(draws, confidence)
+    below = len(draws) > 0 and (np.abs(draws).max() < RESOLUTION or (len(draws) > 1 and np.ptp(draws) == 0))
+    ends = (plain.low, plain.high, robust.low, robust.high)
+    return (len(draws), float(plain.mean), float(plain.error), *(float(end) for end in ends), float(below))
