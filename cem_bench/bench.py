@@ -15,7 +15,7 @@ from cem_bench.cell import Cell
 from cem_bench.engine import Engine, prepare
 from cem_bench.geometry import Rect
 from cem_bench.intervene import reference_patches, true_patches
-from cem_bench.outcome import to_measure
+from cem_bench.outcome import psnr_by_block, to_measure
 from cem_bench.sampling import Request
 from cem_bench.store import Store
 
@@ -146,6 +146,19 @@ class Bench:
             unit[f"{outcome.name}_untouched"] = np.full(count, values[0])
         return unit
 
+    def run_on_all(self, block: int, draws: int) -> np.ndarray:
+        """Measure draws 0, 1, ... of a block on every output block; the scene's ROI must be the whole image.
+
+        Returns:
+            (draws, blocks) effects in dB, float64.
+        """
+        donors, _ = self.cell.keys.donors(self.cell.pool, block, 0, draws)
+        outputs = self.engine.outputs(self.input_rect(block), self.patches(block, donors, 0))
+        values = psnr_by_block(outputs, self.target, self.cell.scene.block).cpu().numpy()
+        if not np.isfinite(values).all():
+            raise MeasureError(f"{self.cell.model.name} answered NaN or infinity to block {block}.")
+        return values[:1] - values[1:]
+
     def input_rect(self, block: int) -> Rect:
         """Return a block in observation pixels."""
         return self.cell.scene.grid.rect(block).scale_down(self.scale)
@@ -161,7 +174,7 @@ class Bench:
             return {"draws": 0, "reason": "the full forward itself" if plain else "no new draw"}
         size = min(max(int(PROOF_SHARE * len(fresh)), PROOF_LEAST), len(fresh))
         rng = np.random.Generator(np.random.Philox(self.cell.options.seed))
-        stored = store.draws.set_index(["block", "k"])
+        stored = store.rows.set_index(["block", "k"])
         worst = 0.0
         for done, index in enumerate(sorted(rng.choice(len(fresh), size, replace=False)), 1):
             block, k = fresh[index]

@@ -73,11 +73,15 @@ class Config:
     sampling: dict[str, Any] = field(default_factory=dict)
     intervention: InterventionConfig = field(default_factory=InterventionConfig)
     experiment: str = "single"
+    question: str = ""
+    report: dict[str, Any] = field(default_factory=dict)
+    trained_tasks_only: bool = False
     seed: int = 0
     outcome: str = "psnr"
     tol: float = 0.01
     engine: str = "auto"
     precision: str = "fp32"
+    roi: str = "scene"
     memory_gb: float = 2.0
     device: str = "cpu"
     include_roi: bool = False

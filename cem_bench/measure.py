@@ -5,6 +5,7 @@ clean -> observation -> engine -> rounds of draws -> store -> proof -> map -> re
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import subprocess
 import time
@@ -18,6 +19,8 @@ import torch
 from cem_bench import maps
 from cem_bench.bench import Bench, Progress, to_tensor
 from cem_bench.cell import Cell
+from cem_bench.geometry import Rect
+from cem_bench.matrix import EffectMatrix, unit_of
 from cem_bench.outcome import to_measure
 from cem_bench.store import Store
 
@@ -63,10 +66,56 @@ def measure(cell: Cell, root: Path, progress: Progress = lambda done, total, tex
     return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
 
 
+def measure_matrix(
+    cell: Cell, root: Path, draws: int, progress: Progress = lambda done, total, text: None
+) -> tuple[EffectMatrix, Store, dict[str, Any]]:
+    """Measure the effect of every block on every output block: all regions of interest at once.
+
+    Args:
+        cell: what to measure; its scene's ROI and rule play no part.
+        root: folder of the store.
+        draws: draws a block, at least 2.
+        progress: called with blocks done, blocks wanted, and a word on the stage.
+
+    Returns:
+        The matrix, its store, and the record. Blocks that are stored already are not measured again.
+
+    Raises:
+        MeasureError: as `measure`.
+        OSError: if the store cannot be written.
+    """
+    started = time.perf_counter()
+    whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
+    cell = dataclasses.replace(cell, scene=whole)
+    bench = Bench.of(cell)
+    store = Store(root, {**cell.identity(), "draws_a_block": draws}, kind="matrix")
+    missing = sorted(set(range(len(whole.grid))) - set(store.rows["block"]))
+    try:
+        for done, block in enumerate(missing, len(whole.grid) - len(missing) + 1):
+            store.append(unit_of(block, bench.run_on_all(block, draws)))
+            progress(done, len(whole.grid), "all ROIs")
+    finally:
+        store.flush()
+    matrix = EffectMatrix(whole.grid, store.rows)
+    record = {
+        "model": cell.model.name,
+        "scene": whole.name,
+        "identity": store.identity,
+        "r50_px": matrix.radius_px(0.5),
+        "r90_px": matrix.radius_px(0.9),
+        "stored_pairs": len(store.rows),
+        "engine": {"kind": bench.engine.kind, "reason": bench.engine.reason, "precision": cell.options.precision},
+        "session": {"new_blocks": len(missing), "seconds": round(time.perf_counter() - started, 3)},
+        "provenance": provenance(),
+    }
+    store.write_record(record)
+    return matrix, store, {"key": store.key, **record}
+
+
 def _draw_rounds(bench: Bench, store: Store, live: list[int], progress: Progress) -> list[tuple[int, int]]:
     """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written."""
     cell, fresh = bench.cell, []
-    known = done = len(store.draws)
+    known = done = len(store.rows)
     try:
         while requests := cell.rule.next_round(store.effects(live, cell.options.outcome)):
             known += sum(request.last - request.first for request in requests)

@@ -49,6 +49,21 @@ def psnr_8bit(outputs: Tensor, clean: Tensor) -> Tensor:
     return _psnr(error.square().mean(dim=(1, 2, 3)) / 255.0**2)
 
 
+def psnr_by_block(outputs: Tensor, clean: Tensor, block: int) -> Tensor:
+    """PSNR in RGB of every block of the clipped, unrounded output, dB.
+
+    Args:
+        outputs: (n, 3, H, W).
+        clean: (3, H, W) float64 in 0..1.
+        block: side in pixels; divides H and W.
+
+    Returns:
+        (n, H / block * W / block) float64, row-major.
+    """
+    square = (outputs.double().clamp(0, 1) - clean).square().mean(dim=1, keepdim=True)
+    return _psnr(torch.nn.functional.avg_pool2d(square, block)).flatten(1)
+
+
 def psnr_y(outputs: Tensor, clean: Tensor) -> Tensor:
     """PSNR of BT.601 luma (16..235 coding, peak 255) of the clipped output, dB."""
     weights = torch.tensor(LUMA, dtype=torch.float64, device=outputs.device)[:, None, None]

@@ -1,7 +1,7 @@
 """The store: every draw ever measured, under a key that names all that could change its number.
 
 A run lives in `ROOT/KEY/`: `identity.json` (what the key hashes), `record.json` (who measured it, when, with what),
-and shards `draws-00000.parquet`, ... of whole units of work. Every file is written beside its place, synced and moved
+and shards `draws-00000.parquet` (or `matrix-...`) of whole units of work. Every file is written beside its place, synced and moved
 in by one rename; a shard is never changed. Killing the writer costs the draws since the last flush, never a file.
 """
 
@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 FLUSH_SECONDS = 5.0
-INTEGERS = ("block", "k", "donor", "stratum")
+# what a shard's rows are named by, by kind of shard
+ORDER = {"draws": ["block", "k"], "matrix": ["block", "target"]}
 
 
 def run_key(identity: Mapping[str, Any]) -> str:
@@ -62,10 +63,12 @@ class Store:
     Attributes:
         root: folder of all runs.
         identity: what the key hashes.
+        kind: `draws` (one row a draw) or `matrix` (one row a block and a target block).
     """
 
     root: Path
     identity: Mapping[str, Any]
+    kind: str = "draws"
     _waiting: list[pd.DataFrame] = field(default_factory=list, repr=False)
     _flushed: float = field(default_factory=time.monotonic, repr=False)
 
@@ -74,7 +77,7 @@ class Store:
         path = self.folder / "identity.json"
         if not path.exists():
             write_atomically(path, (json.dumps(self.identity, indent=2, sort_keys=True) + "\n").encode())
-        self._draws = read_draws(self.folder)
+        self._rows = read_rows(self.folder, self.kind)
 
     @property
     def key(self) -> str:
@@ -87,16 +90,16 @@ class Store:
         return self.root / self.key[:16]
 
     @property
-    def draws(self) -> pd.DataFrame:
-        """All draws, those not yet written included, ordered by block and k."""
+    def rows(self) -> pd.DataFrame:
+        """All rows, those not yet written included, in the order of their names."""
         if self._waiting:
-            parts = [part for part in (self._draws, *self._waiting) if len(part)]
-            return pd.concat(parts, ignore_index=True).sort_values(["block", "k"], ignore_index=True)
-        return self._draws
+            parts = [part for part in (self._rows, *self._waiting) if len(part)]
+            return pd.concat(parts, ignore_index=True).sort_values(ORDER[self.kind], ignore_index=True)
+        return self._rows
 
     def effects(self, blocks: Iterable[int], outcome: str) -> dict[int, np.ndarray]:
         """Return the effects of draws 0, 1, 2, ... of every block asked for (an empty array where there is none)."""
-        return effects_by_block(self.draws, blocks, outcome)
+        return effects_by_block(self.rows, blocks, outcome)
 
     def append(self, unit: Mapping[str, np.ndarray]) -> None:
         """Keep one unit of work (all draws of one request), writing to disk every few seconds."""
@@ -109,27 +112,27 @@ class Store:
         if not self._waiting:
             return
         table = pd.concat(self._waiting, ignore_index=True)
-        number = len(list(self.folder.glob("draws-*.parquet")))
-        write_atomically(self.folder / f"draws-{number:05d}.parquet", table.to_parquet(index=False))
-        self._draws = self.draws
+        number = len(list(self.folder.glob(f"{self.kind}-*.parquet")))
+        write_atomically(self.folder / f"{self.kind}-{number:05d}.parquet", table.to_parquet(index=False))
+        self._rows = self.rows
         self._waiting.clear()
         self._flushed = time.monotonic()
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write the provenance of the last session, with the sha256 of every shard and their root hash."""
         self.flush()
-        shards = {path.name: _sha256(path) for path in sorted(self.folder.glob("draws-*.parquet"))}
+        shards = {path.name: _sha256(path) for path in sorted(self.folder.glob(f"{self.kind}-*.parquet"))}
         root = hashlib.sha256("".join(shards.values()).encode()).hexdigest()
         content = {"key": self.key, **record, "shards": shards, "root_sha256": root}
         write_atomically(self.folder / "record.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_draws(folder: Path) -> pd.DataFrame:
-    """Read all shards of a run, ordered by block and k; no torch needed."""
-    shards = [pd.read_parquet(path) for path in sorted(folder.glob("draws-*.parquet"))]
+def read_rows(folder: Path, kind: str = "draws") -> pd.DataFrame:
+    """Read all shards of a run, ordered by the names of their rows; no torch needed."""
+    shards = [pd.read_parquet(path) for path in sorted(folder.glob(f"{kind}-*.parquet"))]
     if not shards:
-        return pd.DataFrame({name: np.empty(0, np.int64) for name in INTEGERS})
-    return pd.concat(shards, ignore_index=True).sort_values(["block", "k"], ignore_index=True)
+        return pd.DataFrame({name: np.empty(0, np.int64) for name in ORDER[kind]})
+    return pd.concat(shards, ignore_index=True).sort_values(ORDER[kind], ignore_index=True)
 
 
 def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -> dict[int, np.ndarray]:

@@ -148,7 +148,7 @@ def test_network_that_answers_nan_later_keeps_what_was_measured(scene: Scene, po
     cell = Cell(as_model(breaks, name="breaks"), scene, Noise(), pool, Uniform(1), Options(engine="full"))
     with pytest.raises(MeasureError, match=r"answered NaN or infinity to block .* what was measured before is kept"):
         measure(cell, tmp_path)
-    assert len(Store(tmp_path, cell.identity()).draws) > 0
+    assert len(Store(tmp_path, cell.identity()).rows) > 0
 
 
 def test_model_of_another_scale(scene: Scene, pool: DonorPool, tiny):

@@ -86,8 +86,8 @@ def test_order_and_resume_give_the_same_draws(cell: Cell, tmp_path):
     parts = measure(dataclasses.replace(cell, rule=Uniform(6)), tmp_path / "parts")
     assert parts.record["session"]["new_draws"] == 44 * 4
     for column in ("block", "k", "donor"):
-        assert np.array_equal(whole.store.draws[column], parts.store.draws[column])
-    assert np.allclose(whole.store.draws["psnr"], parts.store.draws["psnr"], rtol=0, atol=1e-6)
+        assert np.array_equal(whole.store.rows[column], parts.store.rows[column])
+    assert np.allclose(whole.store.rows["psnr"], parts.store.rows["psnr"], rtol=0, atol=1e-6)
     again = measure(dataclasses.replace(cell, rule=Uniform(6)), tmp_path / "parts")
     assert again.record["session"]["new_draws"] == 0
     assert np.array_equal(again.effect_map.effect, parts.effect_map.effect, equal_nan=True)
@@ -109,7 +109,7 @@ def test_interrupted_rounds_lose_nothing_and_give_the_same_bits(cell: Cell, tmp_
     monkeypatch.undo()
     resumed = measure(cell, tmp_path / "stopped")
     assert resumed.record["session"]["new_draws"] == (44 - 19) * 2
-    assert whole.store.draws.equals(resumed.store.draws)
+    assert whole.store.rows.equals(resumed.store.rows)
 
 
 def test_donors_depend_on_seed_scene_block_and_k_only(cell: Cell):
@@ -181,7 +181,7 @@ def test_roi_blocks_are_not_counted_unless_asked(cell: Cell, tmp_path):
 def test_other_outcomes_are_stored_beside_psnr(cell: Cell, tmp_path, name: str):
     options = dataclasses.replace(cell.options, outcome=name)
     measured = measure(dataclasses.replace(cell, options=options, rule=Uniform(1)), tmp_path)
-    assert {"psnr", "psnr_8bit", name} <= set(measured.store.draws.columns)
+    assert {"psnr", "psnr_8bit", name} <= set(measured.store.rows.columns)
     assert OUTCOMES[name].higher_is_better
     assert np.nanmax(np.abs(measured.effect_map.effect)) > 0
 
