@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 import model_zoo
 from cem_bench.config import Config
 from cem_bench.overrides import check_overrides
+from cem_bench.sweep import Sweep, plan, table_scenes
 
 if TYPE_CHECKING:
     from cem_bench.cell import Cell
@@ -35,6 +36,8 @@ def register() -> None:
     for name in model_zoo.list_models():
         for alias in (name, *model_zoo.card(name).aliases):
             store.store(group="model", name=alias, node={"name": name})
+    for name, node in table_scenes(CONF / "scene_table.csv").items():
+        store.store(group="scene", name=name, node=node)
 
 
 def build_model(config: DictConfig) -> Model:
@@ -67,13 +70,19 @@ def _own_model(config: DictConfig) -> Model:
     from torch import nn
 
     from cem_bench.restore import as_model
+    from model_zoo.checkpoint import fill, read
 
-    target = hydra.utils.get_object(config["_target_"])
+    sys.path.insert(0, "")  # a class in the current folder needs no installation
+    try:
+        target = hydra.utils.get_object(config["_target_"])
+    except Exception as error:
+        raise ValueError(f"model._target_={config['_target_']} cannot be imported: {error}") from error
     network: Any = target(**config.options) if isinstance(target, type) or config.options else target
     if config.weights:
         if not isinstance(network, nn.Module):
             raise ValueError(f"model.weights needs a torch.nn.Module, but {config['_target_']} is not one.")
-        model_zoo.fill_module(network, config.weights)
+        entry = model_zoo.Card(name=config["_target_"], network=":".join(config["_target_"].rsplit(".", 1)))
+        fill(network, read(Path(config.weights)), entry, config.weights)
     name = str(config["_target_"]).rpartition(".")[2]
     facts = {"target": config["_target_"], "weights": config.weights}
     return as_model(
@@ -169,15 +178,82 @@ def build_cell(config: DictConfig) -> Cell:
 
 def run(config: DictConfig) -> None:
     """Measure one cell and write map, figure and record."""
+    from cem_bench.measure import measure
     from cem_bench.publish import progress_bar, publish, summary_table
 
-    from cem_bench.measure import measure
-
     cell = build_cell(config)
+    if config.roi == "grid":
+        run_matrix(config, cell)
+        return
     with progress_bar(f"{cell.model.name} on {cell.scene.name}") as progress:
         measured = measure(cell, Path(config.output) / "store", progress)
     paths = publish(cell, measured, Path(config.output) / config.experiment, palette=config.palette)
     summary_table(cell, measured, paths)
+
+
+def run_matrix(config: DictConfig, cell: Cell) -> None:
+    """Measure the effect of every block on every output block and write matrix, decay and record."""
+    from cem_bench.measure import measure_matrix
+    from cem_bench.publish import progress_bar
+    from cem_bench.publish_matrix import matrix_table, publish_matrix
+    from cem_bench.sampling import Uniform
+
+    if not isinstance(cell.rule, Uniform):
+        raise ValueError("roi=grid draws the same number for every block: use sampling=uniform sampling.n=8, say.")
+    with progress_bar(f"{cell.model.name} on {cell.scene.name}", unit="block") as progress:
+        matrix, _, record = measure_matrix(cell, Path(config.output) / "store", cell.rule.n, progress)
+    matrix_table(matrix, record, publish_matrix(matrix, record, Path(config.output) / config.experiment))
+
+
+def run_member(config: DictConfig, overrides: list[str]) -> str:
+    """Measure one cell of an experiment for its report and return one line on it."""
+    from cem_bench.measure import measure
+    from cem_bench.member import enlist
+    from cem_bench.publish import progress_bar
+
+    cell = build_cell(config)
+    title = f"{cell.model.name} on {cell.scene.name}"
+    same_scale = cell.degradation.scale == cell.model.scale
+    if config.trained_tasks_only and not (same_scale and cell.degradation.task in cell.model.tasks):
+        return f"{title}: not trained for {cell.degradation.task} at x{cell.degradation.scale}, no cell"
+    with progress_bar(title, below=True) as progress:
+        measured = measure(cell, Path(config.output) / "store", progress)
+    enlist(cell, measured, overrides, Path(config.output), config.experiment)
+    summary, session = measured.effect_map.summary(), measured.record["session"]
+    span = f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} dB"
+    return f"{title}: {measured.record['psnr_roi_db']:.2f} dB, {span}, {session['new_draws']} new draws"
+
+
+def why_no_model(name: str) -> str:
+    """Say why a model of the zoo cannot run here and what to do; "" if it can."""
+    from model_zoo import weights
+
+    try:
+        card = model_zoo.card(name)
+    except model_zoo.ZooError:
+        return "not in the zoo yet: it is a trained member, see conf/train and `python scripts/train.py`"
+    downloads = card.address.startswith("https://") and bool(card.sha256)
+    if weights.find(card) or downloads:
+        return ""
+    return f"no weights: put {' or '.join(card.file_names)} into a folder of CEM_WEIGHTS (from {card.address or card.paper})"
+
+
+def why_no_scene(name: str) -> str:
+    """Say why a scene cannot run here and what to do; "" if it can."""
+    table = table_scenes(CONF / "scene_table.csv")
+    node = table[name] if name in table else OmegaConf.load(CONF / "scene" / f"{name}.yaml")
+    source = OmegaConf.create({"source": node["source"]}).source
+    if "CEM_DATA-is-not-set" in source:
+        return "CEM_DATA is not set; results/README.md says where to get the image"
+    return "" if ":" in source or Path(source).is_file() else f"{source} is not there; results/README.md says where to get it"
+
+
+def announce(sweep: Sweep) -> None:
+    """Say what a sweep will do and what it cannot."""
+    for key, reasons in sweep.missing.items():
+        for value, reason in reasons.items():
+            print(f"cannot run {key}={value}: {reason}")
+    print(f"{len(sweep.cells)} cells; what is stored is not measured again", flush=True)
 
 
 def main() -> None:
@@ -187,20 +263,41 @@ def main() -> None:
     problem = check_overrides(CONF, arguments)
     if problem:
         sys.exit(f"cem_bench: {problem}")
+    sweep = plan(CONF, arguments, {"model": why_no_model, "scene": why_no_scene})
+    if sweep:
+        announce(sweep)
+        sys.argv[1:] = sweep.arguments
     failures: list[str] = []
+    if sweep is None or sweep.cells:
+        launch(failures, len(sweep.cells) if sweep else 1)
+    if sweep and sweep.experiment:
+        pass
+    if failures:
+        sys.exit(1)
+
+
+def launch(failures: list[str], cells: int) -> None:
+    """Let Hydra compose and run every cell; a cell that fails is listed and does not stop the others."""
+    from tqdm import tqdm
+
+    whole = tqdm(total=cells, desc="all cells", unit="cell", dynamic_ncols=True, disable=cells == 1, smoothing=0.05)
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def job(config: DictConfig) -> None:
+        overrides = list(hydra.core.hydra_config.HydraConfig.get().overrides.task)
         OmegaConf.resolve(config)
         try:
-            run(config)
+            if config.question:
+                tqdm.write(run_member(config, overrides))
+            else:
+                run(config)
         except (ValueError, TypeError, OSError, RuntimeError, OmegaConfBaseException) as error:
-            failures.append(f"{type(error).__name__}: {error}")
+            failures.append(f"{','.join(overrides)}: {error}")
             print(f"cem_bench: {error}", file=sys.stderr)
+        whole.update()
 
     job()
-    if failures:
-        sys.exit(1)
+    whole.close()
 
 
 if __name__ == "__main__":

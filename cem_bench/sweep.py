@@ -1,0 +1,122 @@
+"""A sweep seen as a whole before it starts: which cells there are, and which of them cannot run on this machine."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+SWEEPS = ("-m", "--multirun")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The choices of a sweep.
+
+    Attributes:
+        fixed: overrides that hold for every cell.
+        axes: key to the values swept over, those that cannot run left out.
+        missing: key to {value: why it cannot run and what to do}.
+        experiment: the experiment's name, "" where none is given.
+    """
+
+    fixed: tuple[str, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    missing: Mapping[str, Mapping[str, str]]
+    experiment: str = ""
+
+    @property
+    def cells(self) -> list[dict[str, str]]:
+        """Every combination, in the order of running."""
+        return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line that runs what can run."""
+        axes = [f"{key}={','.join(values)}" for key, values in self.axes.items()]
+        return [*self.fixed, *axes, "hydra.sweeper.params=null", "hydra/hydra_logging=none", "--multirun"]
+
+
+def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[str], str]]) -> Sweep | None:
+    """Read a command line as a sweep.
+
+    Args:
+        conf: the folder of the configuration.
+        arguments: the command line without the program's name.
+        why_missing: for a swept key (model, scene), a function from value to "" or the reason why it cannot run.
+
+    Returns:
+        The sweep, or None where the command line asks for one cell.
+    """
+    given = [argument for argument in arguments if not argument.startswith("-")]
+    swept, experiment = _of_experiment(conf, [argument for argument in given if argument.startswith("+experiment=")])
+    if not swept and not set(arguments) & set(SWEEPS):
+        return None
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        parser = OverridesParser.create(config_loader=loader)
+        axes = {override.get_key_element(): _values(override) for override in _parsed(parser, swept)}
+        fixed = []
+        for text, override in zip(given, parser.parse_overrides(given), strict=True):
+            if override.is_sweep_override() or override.get_key_element() in axes:
+                axes[override.get_key_element()] = _values(override)
+            else:
+                fixed.append(text)
+    GlobalHydra.instance().clear()
+    missing = {key: _reasons(axes.get(key, ()), ask) for key, ask in why_missing.items()}
+    present = {key: tuple(v for v in values if v not in missing.get(key, {})) for key, values in axes.items()}
+    return Sweep(tuple(fixed), present, {key: found for key, found in missing.items() if found}, experiment)
+
+
+def table_scenes(path: Path) -> dict[str, dict[str, Any]]:
+    """Read the scenes that `scripts/choose_scenes.py` chose, as options of the group `scene`."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {row["name"]: _scene(row) for row in rows}
+
+
+def _scene(row: Mapping[str, str]) -> dict[str, Any]:
+    def place(*names: str) -> list[int]:
+        return [int(row[name]) for name in names]
+
+    crop = place("crop_top", "crop_left", "crop_side", "crop_side")
+    roi = place("roi_top", "roi_left", "roi_side", "roi_side")
+    return {"name": row["name"], "source": row["source"], "crop": crop, "roi": roi, "block": 8}
+
+
+def _of_experiment(conf: Path, chosen: list[str]) -> tuple[dict[str, str], str]:
+    if not chosen:
+        return {}, ""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        composed = compose("config", overrides=chosen, return_hydra_config=True)
+    GlobalHydra.instance().clear()
+    params: Any = OmegaConf.to_container(composed.hydra.sweeper.params) if composed.hydra.sweeper.params else {}
+    return {key: str(value) for key, value in params.items()}, str(composed.experiment)
+
+
+def _parsed(parser: OverridesParser, params: Mapping[str, str]) -> list[Override]:
+    return parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
+
+
+def _values(override: Override) -> tuple[str, ...]:
+    if override.is_sweep_override():
+        return tuple(override.sweep_string_iterator())
+    return (override.get_value_element_as_str(),)
+
+
+def _reasons(values: tuple[str, ...], ask: Callable[[str], str]) -> dict[str, str]:
+    reasons = {value: ask(value) for value in values}
+    return {value: reason for value, reason in reasons.items() if reason}
