@@ -1,0 +1,142 @@
+"""Read what the cells of an experiment left: entries, stored draws, pictures. No network, no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from cem_bench import maps, sampling, sequential
+from cem_bench.geometry import Grid, Rect
+from cem_bench.sampling import Rule
+from cem_bench.stats.blocks import BlockTable, block_table
+from cem_bench.store import effects_by_block, read_rows
+
+SHIPPED = "skimage:"
+RULES = {rule.__name__: rule for rule in (sampling.Paper, sampling.Uniform, sampling.Smoke, sequential.Sequential)}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCell:
+    """One measured cell as it lies in the store.
+
+    Attributes:
+        entry: what the sweep wrote on it.
+        folder: its run in the store.
+        rule: which of the stored draws count.
+    """
+
+    entry: Mapping[str, Any]
+    folder: Path
+    rule: Rule
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], store: Path) -> StoredCell:
+        """Read an entry."""
+        said = dict(entry["rule"])
+        rule = RULES[said.pop("type")](**said)
+        return cls(entry, store / entry["key"][:16], rule)
+
+    def under(self, rule: Rule) -> StoredCell:
+        """Return the same draws seen under another rule."""
+        return StoredCell(self.entry, self.folder, rule)
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.entry["model"]
+
+    @property
+    def scene(self) -> str:
+        """Name of the scene."""
+        return self.entry["scene"]
+
+    @property
+    def image(self) -> str:
+        """The image the scene was cut from: the cluster of every claim about models."""
+        return Path(self.entry["scene_source"]).stem
+
+    @property
+    def variant(self) -> str:
+        """What else the sweep varied, as key=value; "" where nothing."""
+        return ", ".join(f"{key}={value}" for key, value in self.entry["variant"].items())
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the repository may show the scene's pictures."""
+        return self.entry["scene_source"].startswith(SHIPPED)
+
+    @property
+    def roi(self) -> Rect:
+        """The region of interest in clean pixels."""
+        return Rect(*self.entry["roi"])
+
+    @property
+    def grid(self) -> Grid:
+        """The blocks of the image."""
+        return Grid(*self.entry["size"], self.entry["block"])
+
+    @cached_property
+    def status(self) -> np.ndarray:
+        """(rows, columns) int8, see `maps.STATUS`; not run counts as measured without draws."""
+        codes = np.array(self.entry["status"], dtype=np.int8)
+        return np.where(codes == maps.NOT_RUN, maps.MEASURED, codes).astype(np.int8)
+
+    @cached_property
+    def draws(self) -> pd.DataFrame:
+        """All stored draws of the run."""
+        return read_rows(self.folder)
+
+    @cached_property
+    def effects(self) -> dict[int, np.ndarray]:
+        """The draws that count, dB, of every block that can reach the ROI."""
+        return self._effects(self.entry["outcome"])
+
+    def _effects(self, outcome: str) -> dict[int, np.ndarray]:
+        live = np.flatnonzero(self.status.ravel() == maps.MEASURED).tolist()
+        stored = effects_by_block(self.draws, live, outcome)
+        return {block: self.rule.estimate(stored[block]) for block in live}
+
+    @cached_property
+    def effect_map(self) -> maps.EffectMap:
+        """The map."""
+        live = np.flatnonzero(self.status.ravel() == maps.MEASURED).tolist()
+        stored = effects_by_block(self.draws, live, self.entry["outcome"])
+        return maps.build_map(self.grid.shape, stored, self.rule, self.status, tol=self.entry["tol"])
+
+    @cached_property
+    def table(self) -> BlockTable:
+        """Estimate, interval and verdict of every block that can reach the ROI."""
+        looks = self.rule.looks if isinstance(self.rule, sequential.Sequential) else ()
+        eight = self._effects("psnr_8bit")
+        return block_table(self.effects, tol=self.entry["tol"], looks=looks, effects_8bit=eight)
+
+    def picture(self, name: str) -> np.ndarray:
+        """Return the clean image, the observation or the restored image, (h, w, 3) uint8."""
+        with Image.open(self.folder / f"{name}.png") as image:
+            return np.asarray(image)
+
+
+def read_cells(output: Path, experiment: str) -> list[StoredCell]:
+    """Read the cells of an experiment, in the order of their names.
+
+    Args:
+        output: folder of the results, which holds `store/`.
+        experiment: its name.
+
+    Raises:
+        FileNotFoundError: if nothing was measured, with the command that does.
+    """
+    entries = sorted((output / "store" / "experiments" / experiment).glob("*.json"))
+    if not entries:
+        raise FileNotFoundError(
+            f"No stored cell of {experiment} in {output / 'store'}: run `python -m cem_bench +experiment={experiment}`."
+        )
+    return [StoredCell.of(json.loads(path.read_text()), output / "store") for path in entries]
