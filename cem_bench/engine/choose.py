@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cem_bench.engine.base import PRECISIONS, Engine
+import torch
+
+from cem_bench.engine.base import PRECISIONS, Engine, EngineError
+from cem_bench.engine.cone import TOLERANCE, ConeEngine
+from cem_bench.engine.crop import CropEngine
 from cem_bench.engine.full import FullEngine
+from cem_bench.geometry import Rect
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from cem_bench.geometry import Rect
-
 KINDS = ("auto", "cone", "crop", "full")
+# Share of the work up to which the cone still wins against plain forwards, its own bookkeeping included.
+WORTH = 0.93
 
 
 def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = "auto", precision: str = "fp32",
@@ -39,4 +44,63 @@ def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = 
         if got not in known:
             raise ValueError(f"engine {what} is {got!r}, expected one of {', '.join(known)}")
     network = copy.deepcopy(restorer).eval().requires_grad_(False).to(observation.device)
-    return FullEngine(network, observation, roi, precision=precision, memory_gb=memory_gb, reason="asked for")
+    options = {"precision": precision, "memory_gb": memory_gb}
+    if kind == "auto":
+        return _auto(network, observation, roi, **options)
+    if kind == "cone":
+        return _cone(network, observation, roi, reason="asked for", **options)
+    engine = {"crop": CropEngine, "full": FullEngine}[kind]
+    return engine(network, observation, roi, reason="asked for", **options)
+
+
+def _auto(network: nn.Module, observation: Tensor, roi: Rect, **options: Any) -> Engine:
+    """Take the cone where it removes work, else a certified crop, else plain forwards."""
+    try:
+        engine = _cone(network, observation, roi, reason="recorded", **options)
+    except (EngineError, ValueError, TypeError, RuntimeError) as error:
+        no_cone = f"no cone: {_first_line(error)}"
+    else:
+        share = engine.program.share(sample_blocks(observation))
+        if share <= WORTH:
+            return engine
+        reason = f"the cone would leave {share:.0%} of the work{_globals(engine)}"
+        return FullEngine(network, observation, roi, reason=reason, **options)
+    try:
+        return CropEngine(network, observation, roi, reason=no_cone, **options)
+    except (EngineError, ValueError, TypeError, RuntimeError) as error:
+        return FullEngine(network, observation, roi, reason=f"{no_cone}; no crop: {_first_line(error)}", **options)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def sample_blocks(observation: Tensor) -> list[Rect]:
+    """Return 64 small blocks spread evenly over the observation."""
+    height, width = observation.shape[-2:]
+    size = max(1, min(height, width) // 32)
+    return [Rect((2 * row + 1) * height // 16, (2 * column + 1) * width // 16, size, size)
+            for row in range(8) for column in range(8)]
+
+
+def _cone(network: nn.Module, observation: Tensor, roi: Rect, *, reason: str, **options: Any) -> ConeEngine:
+    """Build the cone engine, try it on one block against the full forward, and say what it found."""
+    engine = ConeEngine(network, observation, roi, reason=reason, **options)
+    block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
+    patches = torch.rand((2, 3, block.height, block.width), generator=torch.Generator().manual_seed(0))
+    patches = patches.to(observation)
+    full = FullEngine(network, observation, roi, reason="check", **options).outputs(block, patches)
+    difference = float((engine.outputs(block, patches) - full).abs().max() / (full.abs().max() + 1e-12))
+    if not difference <= TOLERANCE[options["precision"]]:
+        raise EngineError(f"the cone differs from the full forward by {difference:.1e} of its scale at "
+                          f"{engine.first_difference(block, patches)}")
+    share = engine.program.share(sample_blocks(observation))
+    engine.reason = f"{reason}: {share:.1%} of the work is left{_globals(engine)}"
+    return engine
+
+
+def _globals(engine: ConeEngine) -> str:
+    """Say which ops change everywhere, and which of those only for want of a rule."""
+    unknown, mixing = engine.program.without_rule, engine.program.mixing
+    words = f"; changed everywhere from {mixing[0]} on ({len(mixing)} such ops)" if mixing else ""
+    return words + (f"; no rule for {', '.join(unknown)}: taken as changing everything" if unknown else "")

@@ -15,11 +15,13 @@ import torch
 from cem_bench.engine import reads as read
 from cem_bench.engine.base import PRECISIONS, EngineError, check_draws, exact_arithmetic, in_batches
 from cem_bench.engine.layout import Layout
-from cem_bench.engine.rules import step_for
+from cem_bench.engine.rules import RULES, step_for
 from cem_bench.engine.trace import Ref, trace
 from cem_bench.geometry import Rect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor, nn
 
     from cem_bench.engine.step import Step, Values
@@ -56,6 +58,7 @@ class Program:
         if not self.layouts[self.output].is_image:
             raise EngineError("the output is not an image by the record: some op before it has no rule")
         self.roi = roi
+        self.total_work = sum(step.work * step.layout.everywhere.area for step in self.steps.values())
         self.wanted = self._wanted()
         self.steps = {ref: step for ref, step in self.steps.items() if ref in self.wanted}
         self.last_use = {ref: user for user, step in self.steps.items() for ref in step.inputs}
@@ -94,11 +97,21 @@ class Program:
                 work += step.work * changed.area
         return Cone(regions, work)
 
+    def share(self, blocks: Iterable[Rect]) -> float:
+        """Mean share of a full forward's work that the blocks' cones leave, 0 to 1."""
+        works = [self.cone(block).work for block in blocks]
+        return sum(works) / len(works) / self.total_work
+
     @property
-    def unknown(self) -> list[str]:
-        """Ops that change everywhere because no rule describes them, where image positions are at stake."""
-        return [step.title for step in self.steps.values() if not step.local and step.inputs
+    def mixing(self) -> list[str]:
+        """Ops after which everything is changed, by name and module, in order."""
+        return [step.title for step in self.steps.values() if not step.local
                 and any(self.layouts[ref].extent != (1, 1) for ref in step.inputs)]
+
+    @property
+    def without_rule(self) -> list[str]:
+        """Names of the ops that the table of rules does not know."""
+        return sorted({step.call.name for step in self.steps.values() if step.call.name not in RULES})
 
 
 class ConeEngine:
@@ -114,7 +127,7 @@ class ConeEngine:
         self._memory = memory_gb * 2**30
         self._dtype = PRECISIONS[precision]
         self._restorer = restorer.to(self._dtype)
-        self.limit: int | None = None
+        self._cap = 2**30  # batch rows, lowered for good when memory runs out
         with exact_arithmetic():
             self.program = Program(self._restorer, observation.to(self._dtype), roi)
             self._clean: Values = {}
@@ -126,6 +139,9 @@ class ConeEngine:
     def _remember(self) -> None:
         """Run the record once on the clean observation and keep what windows are cut from."""
         program = self.program
+        for step in program.steps.values():
+            for ref, (tensor, layout) in step.constants.items():
+                self._clean[ref] = layout.opened(tensor, 1, layout.everywhere)
         whole = Cone(dict(program.wanted), 0.0)
         values = {IMAGE: self._part(program.wanted[IMAGE])} if IMAGE in program.wanted else {}
         keep = {program.output, *(ref for step in program.steps.values() if not step.identity for ref in step.inputs)}
@@ -134,9 +150,6 @@ class ConeEngine:
             if ref in values and ref in program.wanted:
                 layout, region = program.layouts[ref], program.wanted[ref]
                 self._clean[ref] = layout.opened(values[ref], 1, region).clone()
-        for step in program.steps.values():
-            for ref, (tensor, layout) in step.constants.items():
-                self._clean[ref] = layout.opened(tensor, 1, layout.everywhere)
         got, expected = self._clean[program.output], program.expected[(..., *self.roi.slices)]
         if not torch.equal(got, expected):
             scale = float(expected.abs().max()) + 1e-12
@@ -217,7 +230,10 @@ class ConeEngine:
             rows = torch.cat([clean, patches.to(clean)])
             if self.program.output not in cone.regions:
                 return self._clean[self.program.output].float().expand(len(rows), -1, -1, -1)
-            result, self.limit = in_batches(lambda batch: self._outputs(cone, block, batch), rows, self._limit(cone))
+            asked = min(self._cap, self._limit(cone))
+            result, fitted = in_batches(lambda batch: self._outputs(cone, block, batch), rows, asked)
+        if fitted < asked:
+            self._cap = fitted
         return result
 
     def _outputs(self, cone: Cone, block: Rect, rows: Tensor) -> Tensor:
@@ -235,8 +251,6 @@ class ConeEngine:
 
     def _limit(self, cone: Cone) -> int:
         """Batch rows whose activations fit into the memory granted, by the largest value of the cone."""
-        if self.limit is not None:
-            return self.limit
         size = self._dtype.itemsize
         largest = max(torch.Size(self.program.layouts[ref].shape(1, region)).numel() for ref, region in cone.regions.items())
         return max(1, int(self._memory / (6 * size * largest)))

@@ -29,7 +29,7 @@ class FullEngine:
         self._dtype = PRECISIONS[precision]
         self._restorer = restorer.to(self._dtype)
         with exact_arithmetic():
-            row = forward_bytes(self._restorer, observation[None].to(self._dtype))
+            row = forward_bytes(self._restorer, observation[None].clone().to(self._dtype))
         self.batch = max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
 
     def reaches(self, block: Rect) -> bool:

@@ -15,11 +15,14 @@ from cem_bench.engine.layout import Layout
 from cem_bench.engine.moving import getitem, pad, permute, reshape, roll
 from cem_bench.engine.pointwise import along, attention, cat, elementwise, layer_norm, linear, matmul, pointwise
 from cem_bench.engine.sliding import convolution, pooling, separable, shuffle, transposed_convolution
-from cem_bench.engine.step import Step, between, elements, inputs_of, recall
+from cem_bench.engine.step import Step, between, elements, inputs_of
 
 if TYPE_CHECKING:
-    from cem_bench.engine.step import Layouts, Rule
+    from torch import Tensor
+
+    from cem_bench.engine.step import Layouts, Rule, Values
     from cem_bench.engine.trace import Call
+    from cem_bench.geometry import Rect
 
 _POINTWISE = ("relu relu6 leaky_relu prelu elu selu celu gelu silu mish sigmoid tanh softplus hardtanh hardswish "
               "hardsigmoid logsigmoid softsign exp log sqrt rsqrt abs neg square reciprocal sin cos erf sign floor ceil "
@@ -67,7 +70,9 @@ def step_for(call: Call, layouts: Layouts) -> Step:
     """Return the step of a recorded call: by its rule, or global where there is none."""
     rule = RULES.get(call.name)
     step = rule(call, layouts) if rule else None
-    return step or _global(call, layouts)
+    if step is None or tuple(step.layout.shape(1, step.layout.everywhere)) != call.shape:
+        return _global(call, layouts)
+    return step
 
 
 def _global(call: Call, layouts: Layouts) -> Step:
@@ -81,6 +86,11 @@ def _global(call: Call, layouts: Layouts) -> Step:
     else:
         layout = Layout.plain(call.shape)
     pairs = tuple(between(layout, layouts(ref), read.whole) for ref in inputs)
-    return Step(call, inputs, pairs, layout, recall(call), whole=True, local=False, work=elements(layout))
+
+    def run(region: Rect, values: Values, rows: int) -> Tensor:
+        value = layout.opened(call(values.__getitem__), rows, layout.everywhere)
+        return layout.crop(value, region, layout.everywhere).reshape(layout.shape(rows, region))
+
+    return Step(call, inputs, pairs, layout, run, whole=True, local=False, work=elements(layout))
 
 

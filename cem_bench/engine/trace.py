@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 _ABOUT_SHAPE = frozenset({"size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "is_floating_point",
                           "get_device", "element_size", "is_complex", "storage_offset", "__len__", "__get__", "is_inference"})
 
+# Calls that take only the type, shape or device of a tensor: their results are constants.
+_MAKERS = frozenset({"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_full", "new_empty",
+                     "new_tensor"})
+_CASTS = frozenset({"type_as", "to"})
+
 
 class NotTraceable(EngineError):
     """The network does something that a record of calls cannot hold."""
@@ -110,7 +115,8 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         mine = self._referenced((args, kwargs))
         result = func(*args, **kwargs)
-        if refs(mine):
+        name = getattr(func, "__name__", "")
+        if refs(mine) and name not in _MAKERS and not (name in _CASTS and not isinstance(mine[0][0], Ref)):
             self._note(func, mine[0], mine[1], result)
         return result
 
