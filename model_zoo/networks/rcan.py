@@ -1,68 +1,20 @@
 """RCAN and its channel-attention variants: all blocks, first half, none, pooled by grid or by window."""
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from model_zoo.networks.common import LongSkip, conv, stack
+from model_zoo.networks.attention import AttentionBlock, ChannelAttention, Group
+from model_zoo.networks.common import LongSkip, stack
 
-# attention: (share of the groups that have it, what its pooling averages over)
+# attention: (share of the groups that have it, what its pooling averages over: None for the whole image)
 ATTENTION = {
-    "all": (1.0, lambda: nn.AdaptiveAvgPool2d(1)),
-    "first_half": (0.5, lambda: nn.AdaptiveAvgPool2d(1)),
-    "none": (0.0, lambda: nn.AdaptiveAvgPool2d(1)),
+    "all": (1.0, lambda: None),
+    "first_half": (0.5, lambda: None),
+    "none": (0.0, lambda: None),
     "grid2x2": (1.0, lambda: nn.AdaptiveAvgPool2d(2)),
     "grid3x3": (1.0, lambda: nn.AdaptiveAvgPool2d(3)),
     "window16": (1.0, lambda: nn.AvgPool2d(16)),
     "window4": (1.0, lambda: nn.AvgPool2d(4)),
 }
-
-
-class ChannelAttention(nn.Module):
-    """Weighs each channel by a small network of its pooled mean (Zhang et al. 2018, section 3.3)."""
-
-    def __init__(self, features: int, reduction: int, pool: nn.Module) -> None:
-        """Args: features: channels; reduction: channels per hidden unit; pool: what the mean is taken over."""
-        super().__init__()
-        hidden = features // reduction
-        self.attention = nn.Sequential(
-            pool, nn.Conv2d(features, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, features, 1), nn.Sigmoid()
-        )
-        self.one_weight = isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size == 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in."""
-        weight = self.attention(x)
-        if not self.one_weight:
-            weight = F.interpolate(weight, size=x.shape[2:], mode="nearest")
-        return x * weight
-
-
-class AttentionBlock(nn.Module):
-    """Residual block whose residual passes channel attention, where there is one."""
-
-    def __init__(self, features: int, attention: nn.Module | None) -> None:
-        """Args: features: channels; attention: the last layer of the residual branch, or None."""
-        super().__init__()
-        tail = [] if attention is None else [attention]
-        self.rcab = nn.Sequential(conv(features, features), nn.ReLU(), conv(features, features), *tail)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in."""
-        return x + self.rcab(x)
-
-
-class Group(nn.Module):
-    """Residual group: blocks, a convolution, and the way around them."""
-
-    def __init__(self, features: int, blocks: nn.Sequential) -> None:
-        """Args: features: channels; blocks: the chain of blocks."""
-        super().__init__()
-        self.residual_group = blocks
-        self.conv = conv(features, features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in."""
-        return x + self.conv(self.residual_group(x))
 
 
 class RCAN(LongSkip):
