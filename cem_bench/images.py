@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 WHAT_TO_DO = {
     "L": "a grey image: save it as RGB (`Image.open(p).convert('RGB').save(...)`) if three equal channels are meant",
     "LA": "a grey image with alpha: save it as RGB",
-    "RGBA": "an image with alpha: flatten it on a background and save it as RGB",
+    "RGBA": "an image with alpha that is not opaque: flatten it on a background and save it as RGB",
     "P": "a palette image: save it as RGB",
     "1": "a black-and-white image: save it as RGB",
     "CMYK": "a CMYK image: save it as RGB",
@@ -42,7 +42,7 @@ def locate(source: str) -> Path:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Read an 8-bit RGB image as (H, W, 3) uint8.
+    """Read an 8-bit RGB image as (H, W, 3) uint8; an alpha plane that is opaque everywhere is dropped.
 
     Raises:
         ValueError: if the file is not an image, or is grey, 16-bit, or has alpha or a palette.
@@ -54,6 +54,8 @@ def read_rgb(path: Path) -> np.ndarray:
         raise ValueError(
             f"{path} is not an image that can be read ({error}); expected an 8-bit RGB PNG or JPEG."
         ) from error
+    if mode == "RGBA" and (pixels[..., 3] == 255).all():
+        return np.ascontiguousarray(pixels[..., :3])  # opaque: the alpha plane says nothing
     if mode == "RGB" and pixels.dtype == np.uint8:
         return pixels
     if mode.startswith("I") or mode == "F":

@@ -34,7 +34,7 @@ def test_image_missing():
     ("mode", "message"),
     [
         ("L", "is a grey image: save it as RGB"),
-        ("RGBA", "is an image with alpha: flatten it"),
+        ("RGBA", "is an image with alpha that is not opaque: flatten it"),
         ("I;16", r"has I;16 pixels \(16 bit or more\); expected 8-bit RGB: convert it to 8 bit"),
         ("P", "is a palette image"),
     ],
@@ -44,6 +44,14 @@ def test_image_of_another_kind(tmp_path: Path, mode: str, message: str):
     Image.new(mode, (16, 16)).save(path)
     with pytest.raises(ValueError, match=message):
         read_rgb(path)
+
+
+def test_an_opaque_alpha_plane_is_dropped(tmp_path: Path):
+    path = tmp_path / "image.png"
+    pixels = np.full((8, 8, 4), 255, np.uint8)
+    pixels[..., 1] = 7
+    Image.fromarray(pixels).save(path)
+    assert np.array_equal(read_rgb(path), pixels[..., :3])
 
 
 def test_not_an_image(tmp_path: Path):
