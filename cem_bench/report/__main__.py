@@ -1,0 +1,29 @@
+"""`python -m cem_bench.report experiment=denoise_ca [palette=safe] [output=results]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cem_bench.report.write import write_report
+
+KEYS = {"experiment": "", "palette": "paper", "output": "results"}
+
+
+def main(arguments: list[str]) -> None:
+    """Redraw tables, figures and page of one experiment, or of several named with commas."""
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    unknown = sorted(set(given) - set(KEYS))
+    if unknown or not given.get("experiment"):
+        sys.exit(f"cem_bench.report: got {' '.join(arguments) or 'nothing'}; expected experiment=NAME, and of {list(KEYS)}")
+    said = KEYS | given
+    for experiment in said["experiment"].split(","):
+        try:
+            paths = write_report(experiment, Path(said["output"]), palette=said["palette"])
+        except (FileNotFoundError, ValueError) as error:
+            sys.exit(f"cem_bench.report: {error}")
+        print(f"{experiment}: {len(paths)} files in {paths[0].parent}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

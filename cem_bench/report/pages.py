@@ -1,0 +1,196 @@
+"""The page of an experiment: question, setting, answer, table, figures, and how to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from cem_bench.report.write import Experiment
+
+CAPTIONS = {
+    "masses": "PSNR of the ROI against the sum of positive and of negative effects, one point a model; bars: 95 % over images.",
+    "radius": "The radius that holds 90 % of the effect against the theoretical reach; bars: 95 % over images.",
+    "decay": "Mean |effect| of a block by its distance to the ROI (cross-fit); bands: 95 % over images; dotted: tol.",
+    "verdicts": "Mean share of blocks of each verdict.",
+    "setting": "The map's numbers against the varied setting; bands: 95 % over images.",
+    "multitask": "Shares of blocks (pie), mean PSNR of the ROI and mean range of effects, by task and model.",
+    "lam_against_cem": "Diffusion index of LAM against the share of LAM on blocks that harm the ROI.",
+}
+COLUMNS = {
+    "label": "model",
+    "task": "task",
+    "images": "images",
+    "cells": "cells",
+    "psnr_roi_db": "PSNR of ROI, dB",
+    "positive_mass_db": "positive mass, dB",
+    "negative_mass_db": "negative mass, dB",
+    "r90_px": "r90, px",
+    "share_effect_paper": "blocks with effect, %",
+    "share_undecided": "undecided, %",
+}
+QUANTITIES = {
+    "psnr_roi_db": ("PSNR of the ROI", "dB"),
+    "positive_mass_db": ("positive mass", "dB"),
+    "negative_mass_db": ("negative mass", "dB"),
+    "far_mass_db": ("effect from beyond 16 px", "dB"),
+    "r90_px": ("radius of 90 % of the effect", "px"),
+}
+
+
+def shown(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary as it is printed: estimate with interval in one cell."""
+    rows = []
+    for row in summary.to_dict("records"):
+        text = {}
+        for column, title in COLUMNS.items():
+            value = row[column]
+            if f"{column}_low" not in row:
+                text[title] = value
+                continue
+            factor, digits = (100, 1) if column.startswith("share") else (1, 1 if column.endswith("px") else 2)
+            ends = (row[f"{column}_low"] * factor, row[f"{column}_high"] * factor)
+            text[title] = f"{value * factor:.{digits}f} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+        rows.append(text)
+    return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
+    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in table.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def page(experiment: Experiment, figures: Sequence[Path]) -> str:
+    """Return the Markdown of an experiment's page.
+
+    Args:
+        experiment: tables and cells.
+        figures: files beside the page.
+    """
+    parts = [f"# {experiment.name}: {experiment.said['question']}", answer(experiment), setting(experiment)]
+    parts += ["## Table\n\n" + markdown(shown(experiment.summary)) + "\n\n" + table_note(experiment)]
+    if len(experiment.paired):
+        parts.append("## Paired differences\n\n" + markdown(differences(experiment.paired)) + "\n\n" + PAIRED_NOTE)
+    parts += [missing(experiment), pictures(figures), again(experiment)]
+    note = "Written by `python -m cem_bench.report`; not edited by hand. Columns: [../README.md](../README.md)."
+    return "\n\n".join(part for part in [*parts, note] if part) + "\n"
+
+
+PAIRED_NOTE = (
+    "Same scenes, donors and noise for both models; intervals resample images; p flips signs of whole images. "
+    "p cannot be smaller than 2 / 2^images."
+)
+
+
+def answer(experiment: Experiment) -> str:
+    """Return two sentences with numbers: on the pair of models the file names first, or on the ends of the table."""
+    if not len(experiment.paired):
+        return "**Answer.** " + _spans(experiment.summary)
+    rows = experiment.paired
+    first, second = rows.iloc[0]["first"], rows.iloc[0]["second"]
+    found = {row["quantity"]: row for row in rows[(rows["first"] == first) & (rows["second"] == second)].to_dict("records")}
+    psnr, far, radius = (found.get(name) for name in ("psnr_roi_db", "far_mass_db", "r90_px"))
+    one = f"Over {psnr['images']} images, {first} restores the ROI by {_signed(psnr, 'dB')} against {second}." if psnr else ""
+    two = f"Its effect from beyond 16 px differs by {_signed(far, 'dB', 3)}" if far else ""
+    three = f", its radius of 90 % of the effect by {_signed(radius, 'px', 1)}." if radius else "."
+    return f"**Answer.** {one} {two}{three}"
+
+
+def _signed(row: dict, unit: str, digits: int = 2) -> str:
+    return f"{row['estimate']:+.{digits}f} {unit} (95 % interval {row['low']:+.{digits}f} to {row['high']:+.{digits}f})"
+
+
+def _spans(summary: pd.DataFrame) -> str:
+    size, undecided = summary["size_db"], summary["share_undecided"] * 100
+    blocks = summary["share_effect_paper"] * 100
+    return (
+        f"Across the {len(summary)} rows of the table the sum of |effect| runs from {size.min():.2f} to {size.max():.2f} dB "
+        f"and the share of blocks with an effect from {blocks.min():.1f} to {blocks.max():.1f} %. "
+        f"Between {undecided.min():.1f} and {undecided.max():.1f} % of the blocks stay undecided."
+    )
+
+
+def setting(experiment: Experiment) -> str:
+    """Return what was measured on what, in one paragraph."""
+    entry, table = experiment.cells[0].entry, experiment.table
+    tasks = ", ".join(dict.fromkeys(f"{cell.entry['task']}" for cell in experiment.cells))
+    rules = ", ".join(dict.fromkeys(cell.rule.describe() for cell in experiment.cells))
+    donors = ", ".join(dict.fromkeys(str(cell.entry["donors"]["source"]) for cell in experiment.cells))
+    engines = ", ".join(f"{kind} {count}" for kind, count in table["engine"].value_counts().items())
+    proof = max((cell.entry["proof"].get("max_abs_db", 0.0) for cell in experiment.cells), default=0.0)
+    return (
+        f"**Setting.** {table['model'].nunique()} models, {table['scene'].nunique()} scenes of {table['image'].nunique()} "
+        f"images (the clusters), task {tasks}; image {entry['size'][0]}x{entry['size'][1]}, ROI {entry['roi'][2]}x"
+        f"{entry['roi'][3]}; {rules}; donors: {donors}; tol {entry['tol']:g} dB; cells by engine: {engines}; largest "
+        f"difference between engine and full forward on the proof draws {proof:.1e} dB."
+    )
+
+
+def table_note(experiment: Experiment) -> str:
+    """Return what the table's intervals mean."""
+    return (
+        "Means over images with 95 % intervals by resampling images. Masses are cross-fit sums over blocks; "
+        "'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in `cells.csv`."
+    )
+
+
+def differences(paired: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired differences as they are printed."""
+    rows = []
+    for row in paired.to_dict("records"):
+        name, unit = QUANTITIES[row["quantity"]]
+        interval = f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        pair = f"{row['first']} - {row['second']}"
+        rows.append({"pair": pair, "quantity": f"{name}, {unit}", "difference": interval, "p": f"{row['p']:.2g}", "images": row["images"]})
+    return pd.DataFrame(rows)
+
+
+def missing(experiment: Experiment) -> str:
+    """Return the list of what the sweep asks for and this table does not hold."""
+    absent = experiment.plan.get("missing", {})
+    stored = {"model": set(experiment.table["model"]), "scene": set(experiment.table["scene"])}
+    lines = [
+        f"- {key} `{value}`: {reason}"
+        for key, reasons in absent.items()
+        for value, reason in reasons.items()
+        if value not in stored.get(key, set())
+    ]
+    lines += [f"- failed: {text}" for text in experiment.plan.get("failed", [])]
+    expected = experiment.plan.get("cells", 0)
+    if expected > len(experiment.table):
+        lines.append(f"- {len(experiment.table)} cells are in the table; the sweep that ran here asks for {expected}")
+    return "## Not in this table\n\n" + "\n".join(lines) if lines else ""
+
+
+def pictures(figures: Sequence[Path]) -> str:
+    """Return the figures with their captions."""
+    shown_here = [path for path in figures if path.suffix == ".png"]
+    lines = [f"![{_caption(path.stem)}]({path.name})\n*{_caption(path.stem)}*" for path in shown_here]
+    return "## Figures\n\n" + "\n\n".join(lines)
+
+
+def _caption(stem: str) -> str:
+    kind, _, scene = stem.partition("_shipped_")
+    named = {
+        "scene": "restored images, effect maps (pie: shares of blocks; bar: range in dB) and verdicts",
+        "difference": "two models and their paired difference",
+        "lam": "LAM above CEM",
+    }
+    return f"{scene}: {named[kind]}." if kind in named and scene else CAPTIONS.get(stem, stem)
+
+
+def again(experiment: Experiment) -> str:
+    """Return the commands that make the page again, and what it took."""
+    seconds = sum(cell.entry["session"]["seconds"] for cell in {cell.entry["key"]: cell for cell in experiment.cells}.values())
+    commits = sorted({cell.entry["provenance"]["commit"][:10] for cell in experiment.cells})
+    machine = sorted({f"{cell.entry['provenance']['machine']}, torch {cell.entry['provenance']['torch']}" for cell in experiment.cells})
+    return (
+        f"## Again\n\n    python -m cem_bench +experiment={experiment.name}     # measures what is missing, then writes this\n"
+        f"    python -m cem_bench.report experiment={experiment.name}  # redraws from stored draws\n\n"
+        f"Measured in {seconds:.0f} s in all at commit {', '.join(commits)} on {'; '.join(machine)}."
+    )

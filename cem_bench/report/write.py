@@ -1,0 +1,165 @@
+"""Write an experiment's folder: cells, summary, figures, page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from cem_bench.figures import save_figure
+from cem_bench.report import ablations, lam_rows, pages, panels, plots
+from cem_bench.report.collect import StoredCell, read_cells
+from cem_bench.report.tables import cells_table, decay_table, paired_table, summary_table
+from cem_bench.store import write_atomically
+
+CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
+PAIRED = ("psnr_roi_db", "positive_mass_db", "negative_mass_db", "far_mass_db", "r90_px")
+PANEL_COLUMNS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """What a report is made of.
+
+    Attributes:
+        name: of the experiment.
+        said: its file in `conf/experiment`.
+        plan: what the last sweep could not run, by key and value.
+        cells: what is stored.
+        table: one row a cell.
+        summary: one row a model.
+        paired: differences of the pairs the file names.
+        palette: `paper` or `safe`.
+    """
+
+    name: str
+    said: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    cells: Sequence[StoredCell]
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    paired: pd.DataFrame
+    palette: str
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The file's `report` part."""
+        return self.said.get("report") or {}
+
+
+def read_experiment(name: str, output: Path, palette: str) -> Experiment:
+    """Read the cells of an experiment and make its tables.
+
+    Raises:
+        FileNotFoundError: if there is no such experiment or no stored cell of it.
+    """
+    path = CONF / "experiment" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise FileNotFoundError(f"There is no experiment {name!r}; one of {known}.")
+    said: Any = OmegaConf.to_container(OmegaConf.load(path))
+    plan_path = output / name / "plan.json"
+    plan = json.loads(plan_path.read_text()) if plan_path.is_file() else {}
+    cells = ablations.seen(read_cells(output, name), (said.get("report") or {}).get("draws") or ())
+    table = cells_table(cells)
+    paired = paired_table(table, (said.get("report") or {}).get("pairs") or (), PAIRED)
+    return Experiment(name, said, plan, cells, table, summary_table(table), paired, palette)
+
+
+def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Path]:
+    """Write tables, figures and page of an experiment from its stored draws.
+
+    Args:
+        name: of the experiment.
+        output: folder of the results; pictures of scenes that are not shipped go to `private/` in it.
+        palette: `paper` or `safe` (for colour-blind readers).
+
+    Returns:
+        The files written, tables first.
+
+    Raises:
+        FileNotFoundError: if there is no such experiment or no stored cell of it.
+    """
+    experiment = read_experiment(name, output, palette)
+    folder = output / name
+    tables = _write_tables(experiment, folder)
+    figures = [path for stem, draw in _figures(experiment).items() for path in _save(draw, folder / stem)]
+    figures += _scenes(experiment, folder, output / "private" / name)
+    page = folder / "README.md"
+    write_atomically(page, pages.page(experiment, [path for path in figures if path.parent == folder]).encode())
+    return [*tables, *figures, page]
+
+
+def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
+    contents = {"cells": experiment.table, "summary": experiment.summary}
+    if len(experiment.paired):
+        contents["paired"] = experiment.paired
+    paths = []
+    for stem, table in contents.items():
+        write_atomically(folder / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g").encode())
+        paths.append(folder / f"{stem}.csv")
+    tex = pages.shown(experiment.summary).to_latex(index=False, escape=True)
+    write_atomically(folder / "summary.tex", tex.encode())
+    return [*paths, folder / "summary.tex"]
+
+
+def _save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
+    return save_figure(draw(), stem)
+
+
+def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
+    look = panels.look_of(experiment.cells, experiment.palette)
+    summary, options = experiment.summary, experiment.options
+    found: dict[str, Callable[[], Figure]] = {}
+    if options.get("draws") or options.get("setting"):
+        found["setting"] = lambda: ablations.figure(experiment.table, options)
+    else:
+        found["masses"] = lambda: plots.mass_plot(summary, look)
+        found["radius"] = lambda: plots.radius_plot(summary)
+        found["decay"] = lambda: plots.decay_plot(decay_table(experiment.cells))
+        found["verdicts"] = lambda: plots.verdict_plot(summary, look)
+    if options.get("summary_figure"):
+        rows = [
+            (str(row["task"]), str(row["model"]), [cell for cell in experiment.cells if _in(cell, row)])
+            for row in summary.to_dict("records")
+        ]
+        found["multitask"] = lambda: panels.multitask_figure(rows, experiment.palette)
+    if options.get("lam_steps"):
+        found["lam_against_cem"] = lambda: lam_rows.agreement_plot(experiment.cells)
+    return found
+
+
+def _in(cell: StoredCell, row: Mapping[Any, Any]) -> bool:
+    return (cell.model, cell.variant, cell.entry["task"]) == (row["model"], row["variant"], row["task"])
+
+
+def _scenes(experiment: Experiment, shipped: Path, private: Path) -> list[Path]:
+    """Draw every scene: all models beside each other, and the first pair's difference."""
+    paths, seed = [], min(cell.entry["seed"] for cell in experiment.cells)
+    by_scene: dict[str, list[StoredCell]] = {}
+    for cell in experiment.cells:
+        if cell.entry["seed"] == seed:
+            by_scene.setdefault(cell.scene, []).append(cell)
+    for scene, cells in by_scene.items():
+        folder = shipped if cells[0].shipped else private
+        for number, start in enumerate(range(0, len(cells), PANEL_COLUMNS)):
+            stem = f"scene_{scene}" + (f"_{number + 1}" if len(cells) > PANEL_COLUMNS else "")
+            paths += save_figure(panels.scene_figure(cells[start : start + PANEL_COLUMNS], experiment.palette), folder / stem)
+        paths += _pair(experiment, cells, folder / f"difference_{scene}")
+        if experiment.options.get("lam_steps"):
+            paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), folder / f"lam_{scene}")
+    return paths
+
+
+def _pair(experiment: Experiment, cells: Sequence[StoredCell], stem: Path) -> list[Path]:
+    named = {cell.model: cell for cell in cells}
+    for first, second in experiment.options.get("pairs") or ():
+        if first in named and second in named:
+            return save_figure(panels.pair_figure(named[first], named[second], experiment.palette), stem)
+    return []
