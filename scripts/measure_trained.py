@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 import model_zoo
-from scripts.train import measure, tests
+from scripts.train import every_test, measure
 
 WEIGHTS = Path(model_zoo.__file__).parent / "weights"
 KEY = ["name", "test", "sha256"]
@@ -41,14 +41,14 @@ def wanted() -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the record of every trained network with every test of its tasks and scale."""
     for path in sorted(WEIGHTS.glob("*.json")):
         record = json.loads(path.read_text())
-        for name, test in tests().items():
+        for name, test in every_test().items():
             if test.task in record["card"]["tasks"] and test.get("scale", 1) == record["card"].get("scale", 1):
                 yield record, name
 
 
 def row(record: dict[str, Any], name: str, root: Path) -> dict[str, Any]:
     """Measure one network on one test; a row of trained.csv."""
-    test = tests()[name]
+    test = every_test()[name]
     found = measure(model_zoo.load(record["name"]), test, root)
     before = measure(Enlarged(test.get("scale", 1)), test, root)
     facts = {key: record[key] for key in ("name", "family", "member", "seed", "parameters", "reach")}

@@ -93,10 +93,10 @@ def describe(name: str, spec: DictConfig) -> dict[str, Any]:
 
 def check(network: torch.nn.Module, spec: DictConfig) -> float | None:
     """PSNR in dB on the family's own test; None where it has none."""
-    return None if spec.check is None else measure(network, tests()[spec.check], Path(spec.data_root))["psnr"]
+    return None if spec.check is None else measure(network, every_test()[spec.check], Path(spec.data_root))["psnr"]
 
 
-def tests() -> dict[str, DictConfig]:
+def every_test() -> dict[str, DictConfig]:
     """Return every test of the trained families by name."""
     return {str(name): test for name, test in OmegaConf.load(CONF / "train/tests/all.yaml").items()}
 
