@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
-RUNNING = ("running_mean", "running_var")
 
 
 def sha256(path: Path) -> str:
@@ -102,11 +101,10 @@ def unwrap(content: object, source: str = "weights") -> "dict[str, Tensor]":
     return {str(name).removeprefix("module.") if bare else str(name): value for name, value in inner.items()}
 
 
-def learned(network: "nn.Module") -> "dict[str, Tensor]":
-    """The tensors of a network a checkpoint must hold: parameters and the statistics of batch normalisation."""
+def learned(network: "nn.Module", entry: Card) -> "dict[str, Tensor]":
+    """The tensors of a network a checkpoint must hold: all but counters, tables and what its card calls computed."""
     state = network.state_dict(keep_vars=True)
-    names = {name for name, _ in network.named_parameters(remove_duplicate=False)}
-    return {name: value for name, value in state.items() if name in names or name.endswith(RUNNING)}
+    return {name: value for name, value in state.items() if value.is_floating_point() and not _computed(name, entry)}
 
 
 def fill(network: "nn.Module", tensors: "Mapping[str, Tensor]", entry: Card, source: str = "weights") -> None:
@@ -121,7 +119,8 @@ def fill(network: "nn.Module", tensors: "Mapping[str, Tensor]", entry: Card, sou
     Raises:
         ZooError: a tensor is missing, left over, or of another shape; each is named.
     """
-    wanted, free = learned(network), set(network.state_dict()) - set(learned(network))
+    wanted = learned(network, entry)
+    free = set(network.state_dict()) - set(wanted)
     official = {_renamed(name, entry): name for name in tensors}
     given = {new: tensors[old] for new, old in official.items() if new not in free and not _computed(old, entry)}
     problems = [f"missing {name}" for name in wanted if name not in given]

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 from model_zoo.networks.attention import ChannelAttention
 from model_zoo.networks.common import Normalised, conv
 
+# the authors' code feeds this block its group's input and not the last reduction
+SEES_GROUP_INPUT = (5,)
+
 
 def dilated(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
     """3x3 convolution with holes that keeps the size."""
@@ -137,7 +140,7 @@ class DRLN(Normalised):
         self, *, features: int = 64, groups: tuple[int, ...] = (3, 3, 3, 3, 4, 4), scale: int = 4
     ) -> None:
         """Builds the layers; see the class for the arguments."""
-        super().__init__("learned", 1.0)
+        super().__init__("learned", 255.0)
         self.groups = groups
         self.head = conv(3, features)
         places = [place for size in groups for place in range(1, size + 1)]
@@ -151,15 +154,15 @@ class DRLN(Normalised):
         self.tail = conv(features, 3)
 
     def restore(self, x: Tensor) -> Tensor:
-        """Groups one after the other; in the first each block sees the last reduction, later the group's input."""
+        """Groups one after the other; a block sees the last reduction, the first of a group the group's input."""
         first = latest = into = self.head(x)
         index = 1
-        for number, size in enumerate(self.groups):
-            joined = latest
+        for size in self.groups:
+            joined, group_input, seen = latest, into, into
             for _ in range(size):
-                seen = latest if number == 0 else into
+                seen = group_input if index in SEES_GROUP_INPUT else seen
                 joined = torch.cat([joined, self.get_submodule(f"b{index}")(seen)], 1)
-                latest = self.get_submodule(f"c{index}")(joined)
+                latest = seen = self.get_submodule(f"c{index}")(joined)
                 index += 1
             into = into + latest
         return self.tail(self.upsample(first + into))
