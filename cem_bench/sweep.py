@@ -26,7 +26,7 @@ class Sweep:
     Attributes:
         fixed: overrides that hold for every cell.
         axes: key to the values swept over, those that cannot run left out.
-        missing: key to {value: why it cannot run and what to do}.
+        missing: key to {value: why it cannot run and what to do}, those that the experiment's file names included.
         experiment: the experiment's name, "" where none is given.
     """
 
@@ -67,7 +67,8 @@ def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[s
         loader = GlobalHydra.instance().config_loader()
         assert isinstance(loader, ConfigLoaderImpl)
         parser = OverridesParser.create(config_loader=loader)
-        axes = {override.get_key_element(): _values(override) for override in _parsed(parser, swept)}
+        of_file = {override.get_key_element(): _values(override) for override in _parsed(parser, swept)}
+        axes = dict(of_file)
         fixed = []
         for text, override in zip(given, parser.parse_overrides(given), strict=True):
             if override.is_sweep_override() or override.get_key_element() in axes:
@@ -75,7 +76,9 @@ def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[s
             else:
                 fixed.append(text)
     GlobalHydra.instance().clear()
-    missing = {key: _reasons(axes.get(key, ()), ask) for key, ask in why_missing.items()}
+    # also what the experiment's file asks for and the command line leaves out: the report says what its table lacks
+    named = {key: tuple(dict.fromkeys((*axes.get(key, ()), *of_file.get(key, ())))) for key in why_missing}
+    missing = {key: _reasons(named[key], ask) for key, ask in why_missing.items()}
     present = {key: tuple(v for v in values if v not in missing.get(key, {})) for key, values in axes.items()}
     return Sweep(tuple(fixed), present, {key: found for key, found in missing.items() if found}, experiment)
 

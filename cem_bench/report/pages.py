@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cem_bench.report.write import Experiment
 
 CAPTIONS = {
-    "masses": "PSNR of the ROI against the sum of positive and of negative effects, one point a model; bars: 95 % over images.",
+    "masses": "PSNR of the ROI, above the mean of the models on the same scene, against the sum of positive and of negative effects, one point a model; bars: 95 % over images.",
     "radius": "The radius that holds 90 % of the effect against the theoretical reach; bars: 95 % over images.",
     "decay": "Mean |effect| of a block by its distance to the ROI (cross-fit); bands: 95 % over images; dotted: tol.",
     "verdicts": "Mean share of blocks of each verdict.",

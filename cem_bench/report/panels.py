@@ -35,13 +35,14 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
     look = look_of(cells, palette)
     columns = len(cells) + 1
     with style():
-        figure = Figure(figsize=(CELL * columns, CELL * 3 + 0.95))
+        figure = Figure(figsize=(CELL * columns, CELL * 2.75 + 0.75))
         axes = figure.subplots(4, columns, height_ratios=(1, 1, 0.13, 1), squeeze=False)
         _inputs(axes[:, 0], cells[0])
         for column, cell in zip(axes.T[1:], cells, strict=True):
             name = cell.variant or cell.model
             show(column[0], cell.picture("restored"), cell, f"{name}\n{cell.entry['psnr_roi_db']:.2f} dB")
             draw_map(column[1], cell.effect_map, cell.picture("clean"), cell.roi, look)
+            bare(column[1])
             bar(column[2], cell.effect_map, look)
             draw_verdicts(column[3], cell, look)
         for axis, title in zip(axes[1:, 0], ("effect map", "", "verdicts\n(hatched:\nundecided)"), strict=True):
@@ -102,7 +103,7 @@ def draw_verdicts(axes: Axes, cell: StoredCell, look: Look) -> None:
     axes.imshow(colours, interpolation="nearest", extent=(0, width, height, 0))
     for row, column in np.argwhere(verdict == UNDECIDED):
         place = (column * block, row * block)
-        axes.add_patch(Rectangle(place, block, block, facecolor="0.97", hatch="/////", edgecolor="0.45", linewidth=0))
+        axes.add_patch(Rectangle(place, block, block, facecolor="0.97", hatch="////////", edgecolor="0.4", linewidth=0))
     counts = table.counts()
     bare(axes, f"+{counts['positive']}  −{counts['negative']}  ?{counts['undecided']}")
     axes.add_patch(Rectangle((0, 0), width, height, fill=False, edgecolor="0.5", linewidth=0.6))
@@ -125,7 +126,7 @@ def pair_figure(first: StoredCell, second: StoredCell, palette: str = "paper") -
     )
     shown = ((first.model, first.effect_map), (second.model, second.effect_map), ("difference", difference))
     with style():
-        figure = Figure(figsize=(CELL * 4.4, CELL * 1.45))
+        figure = Figure(figsize=(CELL * 4.4, CELL * 1.35))
         axes = figure.subplots(2, 4, height_ratios=(1, 0.13))
         show(axes[0, 0], first.picture("clean"), first, "clean")
         axes[1, 0].set_axis_off()

@@ -16,11 +16,11 @@ FAR = 1.08  # networks whose reach is the whole image stand this much right of t
 
 
 def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
-    """Draw mean PSNR of the ROI against positive and against negative mass, one point a model, with intervals.
+    """Draw PSNR above the mean of all models against positive and against negative mass, one point a model, with intervals.
 
     Args:
-        summary: one row a model with `label`, `psnr_roi_db`, `positive_mass_db`, `negative_mass_db` and their `_low`,
-            `_high`.
+        summary: one row a model with `label`, `psnr_gain_db`, `positive_mass_db`, `negative_mass_db` and their
+            `_low`, `_high`.
         look: gives the colours of the two signs.
     """
     positive, negative = sign_colours(look)
@@ -32,18 +32,19 @@ def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
         sides = zip(axes, ("positive_mass_db", "negative_mass_db"), (positive, negative), strict=True)
         for axis, column, colour in sides:
             for row in summary.to_dict("records"):
-                _point(axis, row, column, "psnr_roi_db", markers[row["label"]], colour)
+                _point(axis, row, column, "psnr_gain_db", markers[row["label"]], colour)
             axis.set_xlabel(column.replace("_mass_db", " mass: sum over blocks, dB"))
-        axes[0].set_ylabel("PSNR of the ROI, dB")
+        axes[0].set_ylabel("PSNR of the ROI above the\nmodels' mean on the scene, dB")
         handles = [axes[1].plot([], [], markers[name], color="0.3", label=name)[0] for name in labels]
         figure.legend(handles=handles, loc="outside right upper")
     return figure
 
 
 def _point(axis: Axes, row: dict, x: str, y: str, marker: str, colour: object) -> None:
-    spread = [[max(row[at] - row[f"{at}_low"], 0)], [max(row[f"{at}_high"] - row[at], 0)]] if (at := x) else None
-    upright = [[max(row[y] - row[f"{y}_low"], 0)], [max(row[f"{y}_high"] - row[y], 0)]]
-    axis.errorbar(row[x], row[y], xerr=spread, yerr=upright, fmt=marker, color=colour, elinewidth=0.7, capsize=1.5)
+    def arms(at: str) -> list[list[float]]:
+        return [[max(row[at] - row[f"{at}_low"], 0.0)], [max(row[f"{at}_high"] - row[at], 0.0)]]
+
+    axis.errorbar(row[x], row[y], xerr=arms(x), yerr=arms(y), fmt=marker, color=colour, elinewidth=0.7, capsize=1.5)
 
 
 def decay_plot(decay: pd.DataFrame) -> Figure:
@@ -61,13 +62,15 @@ def decay_plot(decay: pd.DataFrame) -> Figure:
         for label in labels:
             rows = decay[decay["label"] == label].sort_values("distance_px")
             at = rows["distance_px"].to_numpy(float)
-            middle, low, high = (rows[name].clip(lower=floor) for name in ("size_db", "size_db_low", "size_db_high"))
+            middle = rows["size_db"].where(rows["size_db"] > floor)  # what cannot reach is exactly 0: no line there
+            low, high = (rows[name].clip(lower=floor).where(middle.notna()) for name in ("size_db_low", "size_db_high"))
             axis.plot(at, middle, marker=markers[label], color=colours[label], label=label, markersize=3.5)
             axis.fill_between(at, low, high, color=colours[label], alpha=0.15, linewidth=0)
         axis.set_yscale("log")
         axis.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
         axis.set_xlabel("distance of the block to the ROI, px")
         axis.set_ylabel("mean |effect| of a block, dB")
+        axis.set_xlim(0, float(decay["distance_px"].max()) + 2)
         figure.legend(loc="outside right upper")
     return figure
 

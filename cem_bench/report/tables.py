@@ -13,6 +13,7 @@ from cem_bench.report.measures import halves, measure_cell, over_images, ring_di
 GROUP = ["model", "variant", "task"]
 AVERAGED = (
     "psnr_roi_db",
+    "psnr_gain_db",
     "min_db",
     "max_db",
     "positive_mass_db",
@@ -32,6 +33,8 @@ AVERAGED = (
 def cells_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return one row a cell, sorted by task, model, variant and scene."""
     table = pd.DataFrame([measure_cell(cell) for cell in cells])
+    beside = table.groupby(["scene", "seed", "task"])["psnr_roi_db"]
+    table.insert(table.columns.get_loc("psnr_roi_db") + 1, "psnr_gain_db", table["psnr_roi_db"] - beside.transform("mean"))  # pyright: ignore[reportArgumentType, reportOperatorIssue]
     return table.sort_values(["task", "model", "variant", "scene", "seed"], ignore_index=True)
 
 
