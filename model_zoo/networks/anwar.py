@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.networks.attention import ChannelAttention
-from model_zoo.networks.common import Normalised, conv
+from model_zoo.networks.common import Normalised, Rectified, conv
 
 # the authors' code feeds this block its group's input and not the last reduction
 SEES_GROUP_INPUT = (5,)
@@ -13,19 +13,6 @@ SEES_GROUP_INPUT = (5,)
 def dilated(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
     """3x3 convolution with holes that keeps the size."""
     return nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
-
-
-class Rectified(nn.Module):
-    """relu(x + body(x))."""
-
-    def __init__(self, *body: nn.Module) -> None:
-        """Args: body: layers that keep the shape."""
-        super().__init__()
-        self.body = nn.Sequential(*body)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in."""
-        return torch.relu(x + self.body(x))
 
 
 class MergeAndRun(nn.Module):

@@ -32,6 +32,19 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(torch.relu(self.conv1(x)))
 
 
+class Rectified(nn.Module):
+    """relu(x + body(x))."""
+
+    def __init__(self, *body: nn.Module) -> None:
+        """Args: body: layers that keep the shape."""
+        super().__init__()
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape out as in."""
+        return torch.relu(x + self.body(x))
+
+
 def pixel_shuffle_upsampler(features: int, scale: int) -> nn.Sequential:
     """Convolution and pixel shuffle, in steps of two or one step of three; empty for scale 1.
 
