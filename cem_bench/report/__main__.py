@@ -1,17 +1,23 @@
-"""`python -m cem_bench.report experiment=denoise_ca [palette=safe] [output=results]`."""
+"""`python -m cem_bench.report experiment=denoise_ca [palette=safe] [output=results]`, or `claims [output=results]`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from cem_bench.report.claims import write_claims
 from cem_bench.report.write import write_report
 
 KEYS = {"experiment": "", "palette": "paper", "output": "results"}
 
 
 def main(arguments: list[str]) -> None:
-    """Redraw tables, figures and page of one experiment, or of several named with commas."""
+    """Redraw tables, figures and page of one experiment, or of several named with commas; or judge the claims."""
+    if "claims" in arguments:
+        rest = dict(argument.partition("=")[::2] for argument in arguments if argument != "claims")
+        paths = write_claims(Path(rest.get("output", KEYS["output"])))
+        print(f"claims: {len(paths)} files, {paths[-1]} is the page")
+        return
     given = dict(argument.partition("=")[::2] for argument in arguments)
     unknown = sorted(set(given) - set(KEYS))
     if unknown or not given.get("experiment"):

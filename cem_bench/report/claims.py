@@ -1,0 +1,181 @@
+"""Every insight as a hypothesis that was stated beforehand, with estimate, interval, p, clusters and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+from cem_bench.figures import save_figure
+from cem_bench.report import pages, plots
+from cem_bench.report.tables import sign_flip_p
+from cem_bench.report.write import CONF
+from cem_bench.store import write_atomically
+
+KEYS = ["scene", "seed", "variant", "image", "task"]
+RESAMPLES, SEED = 5_000, 0
+EXPECTED = {"greater": "above", "less": "below", "equal": "within"}
+
+
+def trainings(named: str | Sequence[str]) -> list[str]:
+    """Return the checkpoints of one architecture."""
+    return [named] if isinstance(named, str) else list(named)
+
+
+def by_training_and_image(table: pd.DataFrame, claim: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the claim's number by training (rows) and image (columns), NaN where a cell is missing.
+
+    Args:
+        table: `cells.csv` of the claim's experiment.
+        claim: from `conf/claims.yaml`.
+    """
+    if claim.get("task"):
+        table = table[table["task"] == claim["task"]]
+    first = trainings(claim["first"])
+    second = trainings(claim["second"]) if claim.get("second") else [None] * len(first)
+    rows = {}
+    for number, (one, other) in enumerate(zip(first, second, strict=True)):
+        values = _values(table, one, claim["quantity"])
+        gap = values if other is None else (values - _values(table, other, claim["quantity"])).dropna()
+        if len(gap):
+            rows[number] = gap.groupby(level="image").mean()
+    return pd.DataFrame(rows).T
+
+
+def _values(table: pd.DataFrame, model: str, quantity: str) -> pd.Series:
+    return table[table["model"] == model].set_index(KEYS)[quantity]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a `cells.csv` with names as text."""
+    names = {"image": str, "variant": str, "model": str, "scene": str}
+    return pd.read_csv(path, dtype=names).assign(variant=lambda table: table["variant"].fillna(""))
+
+
+def interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
+    """Return mean and interval of a (trainings, images) array, resampling both.
+
+    Returns:
+        Mean, low, high; NaN ends for a single image.
+    """
+    mean = float(np.nanmean(values))
+    if values.shape[1] < 2:
+        return mean, np.nan, np.nan
+    rng = np.random.Generator(np.random.Philox(SEED))
+    rows = rng.integers(values.shape[0], size=(RESAMPLES, values.shape[0]))
+    columns = rng.integers(values.shape[1], size=(RESAMPLES, values.shape[1]))
+    means = np.nanmean(values[rows[:, :, None], columns[:, None, :]], axis=(1, 2))
+    tail = (1 - level) / 2 * 100
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return mean, float(low), float(high)
+
+
+def verdict(low: float, high: float, expected: str, margin: float) -> str:
+    """Return supports, contradicts or undecided for an interval against what is expected.
+
+    Args:
+        low: lower end.
+        high: upper end; NaN ends are undecided.
+        expected: greater (than the margin), less (than the margin) or equal (within +-margin).
+        margin: in the quantity's unit.
+
+    Raises:
+        ValueError: for another expectation.
+    """
+    if expected not in EXPECTED:
+        raise ValueError(f"expected is {expected!r}; one of {', '.join(EXPECTED)}")
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return "undecided"
+    if expected == "equal":
+        inside, outside = -margin < low and high < margin, low > margin or high < -margin
+    else:
+        above, below = low > margin, high < margin
+        inside, outside = (above, below) if expected == "greater" else (below, above)
+    return "supports" if inside else "contradicts" if outside else "undecided"
+
+
+def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any]:
+    """Return the row of one claim: estimate, interval, p, clusters, verdict, and why where it is undecided."""
+    row = {"id": claim["id"], "insight": claim["insight"], "says": claim["says"], "experiment": claim["experiment"]}
+    row |= {"quantity": claim["quantity"], "expected": claim["expected"], "margin": claim["margin"]}
+    row["stated"] = claim.get("stated", "before measuring")
+    row["unit"] = "px" if claim["quantity"].endswith("px") else "dB"
+    path = output / claim["experiment"] / "cells.csv"
+    empty = {"estimate": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "images": 0, "trainings": 0}
+    if not path.is_file():
+        return row | empty | {"verdict": "undecided", "why": "not measured yet"}
+    table = by_training_and_image(read_table(path), claim)
+    if table.empty:
+        return row | empty | {"verdict": "undecided", "why": "its cells are not measured yet"}
+    estimate, low, high = interval(table.to_numpy(float), level)
+    centre = 0.0 if claim["expected"] == "equal" else claim["margin"]
+    p = sign_flip_p(table.mean().to_numpy(float) - centre)
+    found = verdict(low, high, claim["expected"], claim["margin"])
+    why = "" if found != "undecided" else "the interval holds the margin"
+    if claim.get("about") == "training" and len(table) < 2:
+        found, why = "undecided", "one training each: what differs may be training noise"
+    counts = {"images": table.shape[1], "trainings": len(table)}
+    return row | {"estimate": estimate, "low": low, "high": high, "p": p} | counts | {"verdict": found, "why": why}
+
+
+def write_claims(output: Path) -> list[Path]:
+    """Write `claims.csv`, figure and page from the tables of the experiments.
+
+    Args:
+        output: folder of the results.
+
+    Returns:
+        The files written.
+    """
+    said: Any = OmegaConf.to_container(OmegaConf.load(CONF / "claims.yaml"))
+    claims = pd.DataFrame([judge(claim, output, said["level"]) for claim in said["claims"]])
+    write_atomically(output / "claims.csv", claims.to_csv(index=False, float_format="%.5g").encode())
+    figures = save_figure(plots.forest_plot(claims), output / "claims" / "claims")
+    page = output / "claims" / "README.md"
+    write_atomically(page, _page(claims, said["level"]).encode())
+    return [output / "claims.csv", *figures, page]
+
+
+def _page(claims: pd.DataFrame, level: float) -> str:
+    rows = []
+    for row in claims.to_dict("records"):
+        measured = f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['unit']}" if row["images"] else "-"
+        word = {"greater": "> ", "less": "< ", "equal": "within ±"}[row["expected"]]
+        rows.append(
+            {
+                "claim": f"{row['id']}: {row['says']}" + ("" if row["stated"] == "before measuring" else f" (stated {row['stated']})"),
+                "number": f"[{row['quantity']}](../{row['experiment']}/README.md) {word}{row['margin']:g}",
+                "measured": measured,
+                "p": f"{row['p']:.2g}" if row["images"] else "-",
+                "images, trainings": f"{row['images']}, {row['trainings']}",
+                "verdict": f"**{row['verdict']}**" + (f" ({row['why']})" if row["why"] else ""),
+            }
+        )
+    parts = ["# The insights, judged", _answers(claims), pages.markdown(pd.DataFrame(rows)), _note(level)]
+    parts += ["![Estimates and intervals against margins.](claims.png)", AGAIN]
+    return "\n\n".join(parts) + "\n"
+
+
+def _answers(claims: pd.DataFrame) -> str:
+    lines = []
+    for insight, part in claims.groupby("insight", sort=True):
+        counts = part["verdict"].value_counts()
+        words = ", ".join(f"{counts[name]} {name}" for name in ("supports", "contradicts", "undecided") if name in counts)
+        ids = ", ".join(f"{row['id']} {row['verdict']}" for row in part.to_dict("records"))
+        lines.append(f"- Insight {insight}: of {len(part)} hypotheses, {words} ({ids}).")
+    return "\n".join(lines)
+
+
+def _note(level: float) -> str:
+    return (
+        f"Hypotheses, margins and expected directions were written in `conf/claims.yaml` before measuring, unless the row says otherwise. Intervals "
+        f"({level:.0%}) resample images and, where there are several, trainings; p is by sign flips of whole images, against "
+        "0 for 'within' and against the margin otherwise. No correction over claims: each is its own question."
+    )
+
+
+AGAIN = "Again: `python -m cem_bench.report claims`, after the experiments. Columns: [../README.md](../README.md)."
