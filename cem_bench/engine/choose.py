@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cem_bench.engine.base import PRECISIONS, Engine, EngineError
+from cem_bench.engine.base import PRECISIONS, Engine, EngineError, exact_arithmetic, intervened
 from cem_bench.engine.cone import TOLERANCE, ConeEngine
 from cem_bench.engine.crop import CropEngine
 from cem_bench.engine.full import FullEngine
@@ -87,10 +87,11 @@ def _cone(network: nn.Module, observation: Tensor, roi: Rect, *, reason: str, **
     """Build the cone engine, try it on one block against the full forward, and say what it found."""
     engine = ConeEngine(network, observation, roi, reason=reason, **options)
     block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
-    here = slice(None), *block.slices
-    patches = torch.stack([observation.roll((step, step), (1, 2))[here] for step in (block.height, 3 * block.height)])
-    full = FullEngine(network, observation, roi, reason="check", **options).outputs(block, patches)
-    difference = float((engine.outputs(block, patches) - full).abs().max() / (full.abs().max() + 1e-12))
+    patches = observation.roll((block.height, block.width), (1, 2))[(slice(None), *block.slices)][None]
+    with exact_arithmetic():
+        row = intervened(observation, block, patches)[1:].to(PRECISIONS[options["precision"]])
+        full = network(row)[(..., *roi.slices)].float()
+    difference = float((engine.outputs(block, patches)[1:] - full).abs().max() / (full.abs().max() + 1e-12))
     if not difference <= TOLERANCE[options["precision"]]:
         raise EngineError(f"the cone differs from the full forward by {difference:.1e} of its scale at "
                           f"{engine.first_difference(block, patches)}")

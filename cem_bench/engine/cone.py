@@ -105,8 +105,11 @@ class Program:
     @property
     def mixing(self) -> list[str]:
         """Ops after which everything is changed, by name and module, in order."""
-        return [step.title for step in self.steps.values() if not step.local
-                and any(self.layouts[ref].extent != (1, 1) for ref in step.inputs)]
+        def mixes(step: Step) -> bool:
+            extents = {self.layouts[ref].extent for ref in step.inputs} - {(1, 1)}
+            return bool(extents) and (not step.local or step.layout.extent == (1, 1))
+
+        return [step.title for step in self.steps.values() if mixes(step)]
 
     @property
     def without_rule(self) -> list[str]:

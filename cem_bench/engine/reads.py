@@ -6,8 +6,9 @@ numbers, so the two cones of the engine cannot disagree.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,16 +35,24 @@ class Reads:
     last: np.ndarray
     size: int
 
-    @lru_cache(maxsize=4096)  # noqa: B019 - one Reads lives as long as its engine, and spans repeat for every block
+    @cached_property
+    def _sorted(self) -> tuple[list[int], list[int]] | None:
+        """Both ends as lists, where they only grow (all ops but reflections and cyclic shifts)."""
+        grows = (np.diff(self.first) >= 0).all() and (np.diff(self.last) >= 0).all()
+        return (self.first.tolist(), self.last.tolist()) if grows else None
+
     def need(self, span: Span) -> Span:
         """Inputs that the outputs in `span` read, padding included."""
         start, stop = span
+        if self._sorted:
+            return self._sorted[0][start], self._sorted[1][stop - 1]
         return int(self.first[start:stop].min()), int(self.last[start:stop].max())
 
-    @lru_cache(maxsize=4096)  # noqa: B019
     def reach(self, span: Span) -> Span:
         """Outputs that read any input in `span` (their hull); an empty span where none does."""
         start, stop = span
+        if self._sorted:
+            return bisect_right(self._sorted[1], start), bisect_left(self._sorted[0], stop)
         readers = np.flatnonzero((self.first < stop) & (self.last > start))
         return (int(readers[0]), int(readers[-1]) + 1) if len(readers) else (0, 0)
 
