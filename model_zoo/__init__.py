@@ -2,6 +2,7 @@
 
 from model_zoo.cards import Card, card, list_models
 from model_zoo.errors import ZooError
+from model_zoo.foreign import load_file
 from model_zoo.loading import build, load
 
-__all__ = ["Card", "ZooError", "build", "card", "list_models", "load"]
+__all__ = ["Card", "ZooError", "build", "card", "list_models", "load", "load_file"]

@@ -1,0 +1,145 @@
+"""PSNR of real weights on the usual test sets, beside the published figure."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_zoo.cards import Card
+from model_zoo.errors import ZooError
+from model_zoo.loading import SizeCheck, load
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+VARIABLE = "CEM_DATA"
+COLUMNS = ("model", "test", "images", "claimed_db", "measured_db", "difference_db")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table: figures in dB; claimed is None where none is published."""
+
+    model: str
+    test: str
+    images: int
+    claimed: float | None
+    measured: float
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The line as text, in the order of `COLUMNS`."""
+        claimed = "" if self.claimed is None else f"{self.claimed:.2f}"
+        difference = "" if self.claimed is None else f"{self.measured - self.claimed:+.2f}"
+        return self.model, self.test, str(self.images), claimed, f"{self.measured:.2f}", difference
+
+
+def _image(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def folder(entry: Card) -> Path:
+    """Where the images of a card's test set must lie, e.g. test/set5 of the folder CEM_DATA names."""
+    return Path(os.environ.get(VARIABLE, "")) / "test" / (entry.test.split() or ["none"])[0].casefold()
+
+
+def _first(place: Path, most: int) -> list[Path]:
+    files = sorted(place.glob("*.png"))
+    if not files:
+        raise ZooError(f"no images at {place}; {VARIABLE} (now {os.environ.get(VARIABLE) or 'not set'}) must hold it")
+    return files[:most]
+
+
+def pairs(entry: Card, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Observation (h, w, 3) float64 in 0..255 and clean image (H, W, 3) uint8 of the test set of a card.
+
+    Args:
+        entry: its test line begins with the name of the set, and its degradation says how the set is read.
+        most: at most so many images, in order of their names.
+
+    Yields:
+        One pair an image. Noise is not rounded or cut, and seeded by the image's place in the list.
+    """
+    root = folder(entry)
+    if "bicubic" in entry.degradation:
+        for path in _first(root / "HR", most):
+            clean = _image(path)
+            small = next((root / "LR_bicubic" / f"X{entry.scale}").glob(f"{path.stem}*.png"))
+            height, width = (side * entry.scale for side in _image(small).shape[:2])
+            yield _image(small).astype(np.float64), clean[:height, :width]
+    elif "noise" in entry.degradation:
+        for place, path in enumerate(_first(root, most)):
+            clean = _image(path)
+            noise = np.random.Generator(np.random.Philox(place)).normal(0, entry.degradation["noise"], clean.shape)
+            yield clean + noise, clean
+    elif "rain" in entry.degradation:
+        for path in _first(root / "clean", most):
+            yield _image(root / "rainy" / path.name).astype(np.float64), _image(path)
+    else:
+        raise ZooError(f"{entry.name}: no test set for its degradation {dict(entry.degradation)}")
+
+
+def restore(network: "nn.Module", observation: np.ndarray, entry: Card) -> np.ndarray:
+    """Restores one image in the range the card gives, at any size.
+
+    Args:
+        network: what `load` gives.
+        observation: (h, w, 3), 0..255.
+        entry: its value range, scale, and the sizes the network takes; others are padded by reflection.
+
+    Returns:
+        (h * scale, w * scale, 3) float64, 0..255, cut and rounded.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    check = SizeCheck(entry.name, entry.size_multiple, entry.size_minimum)
+    height, width = observation.shape[:2]
+    x = torch.from_numpy(observation.transpose(2, 0, 1)[None].astype(np.float32)) * (entry.value_range / 255)
+    x = F.pad(x, (0, check.next_valid(width) - width, 0, check.next_valid(height) - height), mode="reflect")
+    with torch.no_grad():
+        out: Tensor = network(x)[0] * (255 / entry.value_range)
+    out = out[:, : height * entry.scale, : width * entry.scale]
+    return out.clamp(0, 255).round().double().permute(1, 2, 0).numpy()
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """Y of BT.601 in studio swing, of (..., 3) RGB in 0..255."""
+    return 16 + rgb.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255
+
+
+def psnr(restored: np.ndarray, clean: np.ndarray, border: int) -> float:
+    """Peak signal to noise ratio in dB of images in 0..255, without a border of so many pixels."""
+    inside = (slice(border, -border or None),) * 2
+    error = restored[inside].astype(np.float64) - clean[inside]
+    return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+
+def measure(entry: Card, most: int = 1000) -> Result:
+    """Measures a card's own weights on its test set.
+
+    Args:
+        entry: the card; its test line says whether Y or RGB counts.
+        most: at most so many images.
+
+    Returns:
+        Claimed and mean measured PSNR.
+
+    Raises:
+        ZooError: weights or images are not here.
+    """
+    network = load(entry.name)
+    on_luma = " Y" in entry.test
+    border = entry.scale if entry.scale > 1 else 0
+    values = []
+    for observation, clean in pairs(entry, most):
+        restored = restore(network, observation, entry)
+        both = (luma(restored), luma(clean)) if on_luma else (restored, clean)
+        values.append(psnr(*both, border))
+    return Result(entry.name, entry.test, len(values), entry.claimed, float(np.mean(values)))
