@@ -107,7 +107,7 @@ def in_batches(run: Callable[[Tensor], Tensor], rows: Tensor, limit: int) -> tup
             if not _out_of_memory(error):
                 raise
             if limit == 1:
-                raise EngineError("one row does not fit into memory: take a smaller image or a larger machine") from None
+                raise EngineError("one row does not fit into memory: take a smaller image") from None
         limit = max(1, min(limit, len(rows)) // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

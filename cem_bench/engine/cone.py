@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -106,7 +107,7 @@ class Program:
     def mixing(self) -> list[str]:
         """Ops after which everything is changed, by name and module, in order."""
         def mixes(step: Step) -> bool:
-            extents = {self.layouts[ref].extent for ref in step.inputs} - {(1, 1)}
+            extents = {self.layouts[ref].extent for ref in step.inputs if ref in self.layouts} - {(1, 1)}
             return bool(extents) and (not step.local or step.layout.extent == (1, 1))
 
         return [step.title for step in self.steps.values() if mixes(step)]
@@ -158,7 +159,7 @@ class ConeEngine:
             scale = float(expected.abs().max()) + 1e-12
             difference = float((got - expected).abs().max()) / scale
             if not difference <= TOLERANCE["fp32" if self._dtype == torch.float32 else "bf16"]:
-                raise EngineError(f"the record of the network differs from the network by {difference:.1e} of its scale")
+                raise EngineError(f"the record differs from the network by {difference:.1e} of the output's scale")
         program.expected = program.expected[:0]
 
     def _part(self, region: Rect) -> Tensor:
@@ -209,7 +210,8 @@ class ConeEngine:
         if clean is not None and (changed is None or common != inside):
             layout.crop(buffer, inside, window).copy_(clean)
         if changed is not None and common.area:
-            layout.crop(buffer, common, window).copy_(layout.crop(layout.opened(values[ref], rows, changed), common, changed))
+            fresh = layout.crop(layout.opened(values[ref], rows, changed), common, changed)
+            layout.crop(buffer, common, window).copy_(fresh)
         return buffer.reshape(layout.shape(rows, window))
 
     def _source(self, step: Step, ref: Ref) -> tuple[Layout, Rect]:
@@ -255,7 +257,8 @@ class ConeEngine:
     def _limit(self, cone: Cone) -> int:
         """Batch rows whose activations fit into the memory granted, by the largest value of the cone."""
         size = self._dtype.itemsize
-        largest = max(torch.Size(self.program.layouts[ref].shape(1, region)).numel() for ref, region in cone.regions.items())
+        layouts = self.program.layouts
+        largest = max(prod(layouts[ref].shape(1, region)) for ref, region in cone.regions.items())
         return max(1, int(self._memory / (6 * size * largest)))
 
     def first_difference(self, block: Rect, patches: Tensor) -> str:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 MARGINS = (8, 16, 32, 64, 128)
 ALIGNMENT = 16  # crops start and end on multiples: windows, strides and shuffles keep their phase
 TOLERANCE = {"fp32": 1e-5, "bf16": 0.05}
-_SWALLOWS = frozenset("nan_to_num where topk grid_sample gt lt ge le eq ne fmax fmin isnan isfinite nanmean nansum sort "
-                      "argsort argmax argmin masked_fill masked_select item tolist numpy bool".split())
+_SWALLOWS = frozenset((
+    "nan_to_num", "where", "topk", "grid_sample", "gt", "lt", "ge", "le", "eq", "ne", "fmax", "fmin", "isnan",
+    "isfinite", "nanmean", "nansum", "sort", "argsort", "argmax", "argmin", "masked_fill", "masked_select",
+    "item", "tolist", "numpy", "bool",
+))
 
 
 class _Names(TorchFunctionMode):
@@ -83,7 +86,7 @@ def certified_crop(network: nn.Module, observation: Tensor, roi: Rect, tolerance
         clean = network(observation[None].clone())
     swallowed = sorted(names.seen & _SWALLOWS)
     if swallowed:
-        raise EngineError(f"locality cannot be certified: the network uses {', '.join(swallowed)}, which can hide a NaN")
+        raise EngineError(f"locality cannot be certified: {', '.join(swallowed)} can hide a NaN")
     scale = clean.shape[-1] // observation.shape[-1]
     for margin in MARGINS:
         crop = _grown(roi, scale, margin, observation)

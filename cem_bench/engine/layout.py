@@ -79,7 +79,7 @@ class Layout:
     def is_image(self) -> bool:
         """Whether this is (batch, channels, rows, columns) in the plain sense."""
         names = [tuple(name for name, _ in axis) for axis in self.axes]
-        return len(names) == 4 and names[0] == (BATCH,) and names[1] in ((), (OTHER,)) and names[2:] == [(ROW,), (COLUMN,)]
+        return len(names) == 4 and [names[0], *names[2:]] == [(BATCH,), (ROW,), (COLUMN,)] and names[1] in ((), (OTHER,))
 
     @cached_property
     def sound(self) -> bool:
@@ -132,7 +132,7 @@ class Layout:
 
     def reshaped(self, shape: Sequence[int]) -> Layout | None:
         """Layout after a view to `shape`; None where an axis would cut through what belongs together."""
-        left = [atom for atom in self.atoms]
+        left = list(self.atoms)
         axes: list[Axis] = []
         for size in shape:
             axis: list[Atom] = []

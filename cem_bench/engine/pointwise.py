@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def pointwise(call: Call, layouts: Layouts) -> Step | None:
     """Ops of one image and of parameters that belong to other axes: activations, BatchNorm in eval mode."""
     (ref,) = inputs_of(call)[:1]
-    if len(inputs_of(call)) > 1 or argument(call, 5, "training", False) is True and call.name == "batch_norm":
+    if len(inputs_of(call)) > 1 or (argument(call, 5, "training", False) is True and call.name == "batch_norm"):
         return None
     return local(call, layouts(ref), layouts)
 
@@ -63,7 +63,8 @@ def _with_constants(call: Call, layout: Layout, along: int | None) -> tuple[Call
             return type(thing)(visit(item) for item in thing)
         return thing
 
-    return replace(call, args=visit(call.args), kwargs={key: visit(item) for key, item in call.kwargs.items()}), constants
+    kwargs = {key: visit(item) for key, item in call.kwargs.items()}
+    return replace(call, args=visit(call.args), kwargs=kwargs), constants
 
 
 def along(position: int, name: str = "dim", default: Any = None) -> Rule:

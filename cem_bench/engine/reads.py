@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,14 +57,14 @@ class Reads:
         return (int(readers[0]), int(readers[-1]) + 1) if len(readers) else (0, 0)
 
 
-@lru_cache(maxsize=None)
+@cache
 def same(size: int) -> Reads:
     """Output o reads input o."""
     index = np.arange(size)
     return Reads(index, index + 1, size)
 
 
-@lru_cache(maxsize=None)
+@cache
 def whole(outputs: int, size: int) -> Reads:
     """Every output reads every input."""
     return Reads(np.zeros(outputs, int), np.full(outputs, size), size)
@@ -89,7 +89,7 @@ def transposed(outputs: int, size: int, *, kernel: int, stride: int, dilation: i
     return Reads(np.clip(first, 0, size - 1), np.clip(index // stride + 1, 1, size), size)
 
 
-@lru_cache(maxsize=None)
+@cache
 def cells(outputs: int, size: int) -> Reads:
     """Merging or splitting: `size` inputs and `outputs` outputs cover the same length, one evenly inside the other."""
     index = np.arange(outputs)

@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     from cem_bench.engine.trace import Call
     from cem_bench.geometry import Rect
 
-_POINTWISE = ("relu relu6 leaky_relu prelu elu selu celu gelu silu mish sigmoid tanh softplus hardtanh hardswish "
-              "hardsigmoid logsigmoid softsign exp log sqrt rsqrt abs neg square reciprocal sin cos erf sign floor ceil "
-              "round clamp clip clamp_min clamp_max batch_norm dropout dropout2d alpha_dropout contiguous clone detach "
-              "to float type_as type requires_grad alias").split()
-_ELEMENTWISE = ("add sub mul div truediv pow rsub radd rmul rtruediv rpow floor_divide maximum minimum where lerp addcmul "
-                "addcdiv atan2 eq ne lt le gt ge expand_as").split()
+_POINTWISE = (
+    "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh",
+    "softplus", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "softsign", "exp", "log", "sqrt", "rsqrt",
+    "abs", "neg", "square", "reciprocal", "sin", "cos", "erf", "sign", "floor", "ceil", "round", "clamp", "clip",
+    "clamp_min", "clamp_max", "batch_norm", "dropout", "dropout2d", "alpha_dropout", "contiguous", "clone",
+    "detach", "to", "float", "type_as", "type", "requires_grad", "alias",
+)
+_ELEMENTWISE = (
+    "add", "sub", "mul", "div", "truediv", "pow", "rsub", "radd", "rmul", "rtruediv", "rpow", "floor_divide",
+    "maximum", "minimum", "where", "lerp", "addcmul", "addcdiv", "atan2", "eq", "ne", "lt", "le", "gt", "ge",
+    "expand_as",
+)
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_POINTWISE, pointwise),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -17,7 +16,7 @@ from cem_bench.geometry import Rect
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cem_bench.engine.step import Layouts, Run, Values
+    from cem_bench.engine.step import Layouts, Values
     from cem_bench.engine.trace import Call, Ref
 
 
@@ -67,8 +66,8 @@ def transposed_convolution(call: Call, layouts: Layouts) -> Step | None:
         return None
     (ref, before), after = known, Layout.image(call.shape)
     weight, bias, groups = argument(call, 1, "weight"), argument(call, 2, "bias"), argument(call, 6, "groups", 1)
-    stride, padding, extra, dilation = (_pair(argument(call, place, name, default)) for place, name, default in (
-        (3, "stride", 1), (4, "padding", 0), (5, "output_padding", 0), (7, "dilation", 1)))
+    stride, padding, dilation = (_pair(argument(call, place, name, default)) for place, name, default in (
+        (3, "stride", 1), (4, "padding", 0), (7, "dilation", 1)))
     rows, columns = (
         read.transposed(after.extent[axis], before.extent[axis], kernel=weight.shape[2 + axis], stride=stride[axis],
                         dilation=dilation[axis], padding=padding[axis]) for axis in (0, 1))

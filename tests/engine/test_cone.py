@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from engine_nets import LAYERS, LOCAL, Net, networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -11,8 +12,6 @@ from torch import Tensor, nn
 from cem_bench.engine import prepare
 from cem_bench.engine.base import intervened
 from cem_bench.geometry import Rect
-
-from engine_nets import LAYERS, LOCAL, Net, networks
 
 SIDE = (16, 20)
 
