@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["RESOLUTION", "Estimate", "robust_interval", "stratified_interval", "t_interval"]
+__all__ = ["RESOLUTION", "Estimate", "robust_interval", "skew_interval", "stratified_interval", "t_interval"]
 
 # What the instrument declares as equal, dB: one flipped 8-bit pixel of a 32x32 ROI moves PSNR by 2 to 4e-4 dB.
 RESOLUTION = 1e-3
@@ -109,6 +109,41 @@ def t_interval(draws: ArrayLike, confidence: float = 0.95) -> Estimate:
     return from_moments(np.asarray(values.mean(-1)), error, df, n, confidence)
 
 
+def skew_interval(draws: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the mean over the last axis with Student's interval corrected for the skewness of the draws.
+
+    Args:
+        draws: (..., n) effects, dB.
+        confidence: of the two-sided interval, in (0, 1).
+
+    Returns:
+        Estimates of shape (...), the interval in general not centred on the mean; mean and error as in `t_interval`.
+
+    Raises:
+        ValueError: if a draw is not finite.
+
+    Source: Hall 1992, doi 10.1111/j.2517-6161.1992.tb01876.x (cubic transformation), with Student's quantiles.
+    """
+    values = checked(draws)
+    plain = t_interval(values, confidence)
+    n, known = plain.n, plain.error > 0
+    if n < 3:
+        return plain
+    spread = np.where(known, plain.error * np.sqrt(n), 1.0)
+    skewness = ((values - plain.mean[..., None]) ** 3).mean(axis=-1) / spread**3
+    # Below this the cubic is a straight line to double precision.
+    bent = np.abs(skewness) > 1e-6
+    skewness = np.where(bent, skewness, 1.0)
+    quantile = stats.t.ppf((1 + confidence) / 2, n - 1) / np.sqrt(n)
+
+    def end(standardised: float) -> Array:
+        curve = 3 / skewness * (np.cbrt(1 + skewness * (standardised - skewness / (6 * n))) - 1)
+        return np.asarray(plain.mean - spread * np.where(bent, curve, standardised))
+
+    low, high = np.where(known, end(quantile), -np.inf), np.where(known, end(-quantile), np.inf)
+    return Estimate(plain.mean, plain.error, low, high, plain.df, n)
+
+
 def robust_interval(draws: ArrayLike, confidence: float = 0.95, resolution: float = RESOLUTION) -> Estimate:
     """Return the mean over the last axis with an interval that survives zero-inflated and rounded draws.
 
@@ -146,7 +181,7 @@ def stratified_interval(
     """Return the mean of stratified draws over the last axis with an interval.
 
     With at least two draws in every stratum: the stratified mean, sum of share times stratum mean, and its error from
-    the spread within strata. With fewer: the plain mean and the plain error, which is then conservative (strata of
+    the spread within strata. With fewer: the plain mean and `skew_interval`, which is then conservative (strata of
     equal size visited in random order: `strata.strata_of_patches`).
 
     Args:
@@ -166,7 +201,7 @@ def stratified_interval(
     values, strata = checked(draws), np.asarray(labels, dtype=np.int64)
     if values.shape != strata.shape:
         raise ValueError(f"draws and labels must be alike: got shapes {values.shape} and {strata.shape}")
-    plain = t_interval(values, confidence)
+    plain = skew_interval(values, confidence)
     parts = _shares(strata, shares)
     n, count = values.shape[-1], len(parts)
     if n < 2 * count:
@@ -189,7 +224,10 @@ def stratified_interval(
     shape = values.shape[:-1]
     mean = np.where(enough, means @ parts, plain.mean.ravel()).reshape(shape)
     error = np.where(enough, np.sqrt(variance), np.nan_to_num(plain.error.ravel())).reshape(shape)
-    return from_moments(mean, error, np.where(enough, df, n - 1.0).reshape(shape), n, confidence)
+    whole = from_moments(mean, error, np.where(enough, df, n - 1.0).reshape(shape), n, confidence)
+    full = enough.reshape(shape)
+    low, high = np.where(full, whole.low, plain.low), np.where(full, whole.high, plain.high)
+    return Estimate(mean, whole.error, low, high, whole.df, n)
 
 
 def _shares(strata: NDArray[np.int64], shares: ArrayLike | None) -> Array:
