@@ -76,6 +76,7 @@ class Config:
     question: str = ""
     report: dict[str, Any] = field(default_factory=dict)
     trained_tasks_only: bool = False
+    include: list[str] = field(default_factory=list)
     seed: int = 0
     outcome: str = "psnr"
     tol: float = 0.01

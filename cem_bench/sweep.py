@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,14 @@ def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[s
     missing = {key: _reasons(named[key], ask) for key, ask in why_missing.items()}
     present = {key: tuple(v for v in values if v not in missing.get(key, {})) for key, values in axes.items()}
     return Sweep(tuple(fixed), present, {key: found for key, found in missing.items() if found}, experiment)
+
+
+def included(conf: Path, arguments: Sequence[str]) -> list[str]:
+    """Return the experiments that the one on the command line consists of; empty for most."""
+    chosen = [argument.partition("=")[2] for argument in arguments if argument.startswith("+experiment=")]
+    path = conf / "experiment" / f"{chosen[0]}.yaml" if chosen else None
+    said: Any = OmegaConf.to_container(OmegaConf.load(path)) if path and path.is_file() else {}
+    return list(said.get("include", []))
 
 
 def table_scenes(path: Path) -> dict[str, dict[str, Any]]:

@@ -14,10 +14,10 @@ from cem_bench.figures import save_figure
 from cem_bench.report import pages, plots
 from cem_bench.report.tables import sign_flip_p
 from cem_bench.report.write import CONF
+from cem_bench.stats.estimates import from_moments
 from cem_bench.store import write_atomically
 
 KEYS = ["scene", "seed", "variant", "image", "task"]
-RESAMPLES, SEED = 5_000, 0
 EXPECTED = {"greater": "above", "less": "below", "equal": "within"}
 
 
@@ -57,21 +57,25 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
-    """Return mean and interval of a (trainings, images) array, resampling both.
+    """Return mean and interval of a (trainings, images) array; both are sampled, neither is fixed.
+
+    The variance is the sum of that between images and that between trainings, each over its count; degrees of freedom
+    by Satterthwaite. One training: Student's interval over images.
 
     Returns:
         Mean, low, high; NaN ends for a single image.
     """
-    mean = float(np.nanmean(values))
+    mean, pieces = float(np.nanmean(values)), []
+    for axis, count in ((0, values.shape[1]), (1, values.shape[0])):
+        if count > 1:
+            pieces.append((float(np.nanmean(values, axis=axis).var(ddof=1)) / count, count - 1))
     if values.shape[1] < 2:
         return mean, np.nan, np.nan
-    rng = np.random.Generator(np.random.Philox(SEED))
-    rows = rng.integers(values.shape[0], size=(RESAMPLES, values.shape[0]))
-    columns = rng.integers(values.shape[1], size=(RESAMPLES, values.shape[1]))
-    means = np.nanmean(values[rows[:, :, None], columns[:, None, :]], axis=(1, 2))
-    tail = (1 - level) / 2 * 100
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return mean, float(low), float(high)
+    variance = sum(piece for piece, _ in pieces)
+    df = variance**2 / max(sum(piece**2 / free for piece, free in pieces), 1e-300)
+    found = from_moments(np.array(mean), np.array(variance**0.5), np.array(df), values.size, level)
+    low, high = float(found.low), float(found.high)
+    return mean, (low if np.isfinite(low) else mean), (high if np.isfinite(high) else mean)
 
 
 def verdict(low: float, high: float, expected: str, margin: float) -> str:
@@ -173,7 +177,7 @@ def _answers(claims: pd.DataFrame) -> str:
 def _note(level: float) -> str:
     return (
         f"Hypotheses, margins and expected directions were written in `conf/claims.yaml` before measuring, unless the row says otherwise. Intervals "
-        f"({level:.0%}) resample images and, where there are several, trainings; p is by sign flips of whole images, against "
+        f"({level:.0%}, Student) are over images and, where there are several, trainings; p is by sign flips of whole images, against "
         "0 for 'within' and against the margin otherwise. No correction over claims: each is its own question."
     )
 

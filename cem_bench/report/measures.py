@@ -2,7 +2,7 @@
 
 Sums of sizes are cross-fit: the draws of a block are split into two halves, each taking its sign from the other, so
 that noise adds nothing on average. Intervals of a cell resample its draws within every block (they say how well this
-map is known); intervals over cells resample images (they say what holds beyond these images).
+map is known); intervals over cells take the images as the sample (they say what holds beyond these images).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import pandas as pd
 from cem_bench import maps
 from cem_bench.geometry import Rect
 from cem_bench.report.collect import StoredCell
+from cem_bench.stats.estimates import t_interval
 
-RESAMPLES, SEED = 400, 0
+RESAMPLES, SEED = 100, 0
 BAND = (2.5, 97.5)
 Halves = tuple[np.ndarray, np.ndarray]
 
@@ -39,13 +40,17 @@ def ring_distance(cell: StoredCell) -> np.ndarray:
 
 def halves(effects: Mapping[int, np.ndarray], rng: np.random.Generator | None = None) -> Halves:
     """Return the mean of the even and of the odd draws of every block, of a resample of each if `rng` is given."""
-    parts = []
-    for start in (0, 1):
-        chosen = [draws[start::2] for draws in effects.values()]
-        if rng is not None:
-            chosen = [one[rng.integers(len(one), size=len(one))] if len(one) else one for one in chosen]
-        parts.append(np.array([one.mean() if len(one) else np.nan for one in chosen]))
-    return parts[0], parts[1]
+    counts = np.array([len(draws) for draws in effects.values()])
+    found = np.full((2, len(counts)), np.nan)
+    for count in np.unique(counts):
+        members = np.flatnonzero(counts == count)
+        draws = np.stack([one for one, n in zip(effects.values(), counts, strict=True) if n == count])
+        for half, part in enumerate((draws[:, 0::2], draws[:, 1::2])):
+            if part.shape[1]:
+                chosen = np.arange(part.shape[1]) if rng is None else rng.integers(part.shape[1], size=part.shape)
+                picked = part[:, chosen] if rng is None else np.take_along_axis(part, chosen, axis=1)
+                found[half, members] = picked.mean(axis=1)
+    return found[0], found[1]
 
 
 def sizes(pair: Halves) -> np.ndarray:
@@ -95,7 +100,7 @@ def measure_cell(cell: StoredCell) -> dict[str, object]:
     distance = ring_distance(cell)[live]
     point = _masses(halves(cell.effects), distance)
     rng = np.random.Generator(np.random.Philox(SEED))
-    again = pd.DataFrame([_masses(halves(cell.effects, rng), distance) for _ in range(RESAMPLES // 4)])
+    again = pd.DataFrame([_masses(halves(cell.effects, rng), distance) for _ in range(RESAMPLES)])
     row: dict[str, object] = {}
     for name, value in point.items():
         low, high = np.nanpercentile(again[name], BAND) if again[name].notna().any() else (np.nan, np.nan)
@@ -144,21 +149,20 @@ def _range(cell: StoredCell) -> dict[str, object]:
     return row
 
 
-def over_images(values: pd.Series, images: pd.Series, *, seed: int = SEED) -> tuple[float, float, float]:
-    """Return the mean over images of the mean within an image, with a 95 % interval by resampling images.
+def over_images(values: pd.Series, images: pd.Series) -> tuple[float, float, float]:
+    """Return the mean over images of the mean within an image, with Student's 95 % interval over images.
 
     Args:
         values: one a cell.
         images: the cluster of each cell.
-        seed: names the resamples.
 
     Returns:
         Mean, low, high; the ends are NaN for fewer than two images.
     """
     by_image = values.groupby(images.to_numpy()).mean().dropna().to_numpy(float)
-    if len(by_image) < 2:
-        return (float(by_image.mean()) if len(by_image) else np.nan), np.nan, np.nan
-    rng = np.random.Generator(np.random.Philox(seed))
-    means = by_image[rng.integers(len(by_image), size=(RESAMPLES * 5, len(by_image)))].mean(axis=1)
-    low, high = np.percentile(means, BAND)
-    return float(by_image.mean()), float(low), float(high)
+    found = t_interval(by_image)
+    ends = (float(found.low), float(found.high))
+    if len(by_image) > 1 and np.ptp(by_image) == 0:
+        ends = (float(found.mean), float(found.mean))  # equal images are equal, not unresolved draws
+    low, high = (end if np.isfinite(end) else np.nan for end in ends)
+    return float(found.mean), low, high

@@ -82,7 +82,7 @@ def page(experiment: Experiment, figures: Sequence[Path]) -> str:
 
 
 PAIRED_NOTE = (
-    "Same scenes, donors and noise for both models; intervals resample images; p flips signs of whole images. "
+    "Same scenes, donors and noise for both models; Student's 95 % intervals over images; p flips signs of whole images. "
     "p cannot be smaller than 2 / 2^images."
 )
 
@@ -95,9 +95,11 @@ def answer(experiment: Experiment) -> str:
     first, second = rows.iloc[0]["first"], rows.iloc[0]["second"]
     found = {row["quantity"]: row for row in rows[(rows["first"] == first) & (rows["second"] == second)].to_dict("records")}
     psnr, far, radius = (found.get(name) for name in ("psnr_roi_db", "far_mass_db", "r90_px"))
-    one = f"Over {psnr['images']} images, {first} restores the ROI by {_signed(psnr, 'dB')} against {second}." if psnr else ""
-    two = f"Its effect from beyond 16 px differs by {_signed(far, 'dB', 3)}" if far else ""
-    three = f", its radius of 90 % of the effect by {_signed(radius, 'px', 1)}." if radius else "."
+    if not (psnr and far and radius):
+        return "**Answer.** " + _spans(experiment.summary)
+    one = f"Over {psnr['images']} images, the PSNR of {first} minus that of {second} is {_signed(psnr, 'dB')}."
+    two = f"The same difference in effect from beyond 16 px is {_signed(far, 'dB', 3)}"
+    three = f", in the radius of 90 % of the effect {_signed(radius, 'px', 1)}."
     return f"**Answer.** {one} {two}{three}"
 
 
@@ -134,7 +136,7 @@ def setting(experiment: Experiment) -> str:
 def table_note(experiment: Experiment) -> str:
     """Return what the table's intervals mean."""
     return (
-        "Means over images with 95 % intervals by resampling images. Masses are cross-fit sums over blocks; "
+        "Means over images with Student's 95 % intervals over images. Masses are cross-fit sums over blocks; "
         "'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in `cells.csv`."
     )
 
