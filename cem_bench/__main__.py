@@ -1,179 +1,22 @@
-"""`python -m cem_bench`: the one place where configuration, zoo and method meet."""
+"""`python -m cem_bench`: one cell, or a sweep of them, from the command line to files under `results/`."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
-from hydra.core.config_store import ConfigStore
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import model_zoo
-from cem_bench.config import Config
 from cem_bench.overrides import check_overrides
-from cem_bench.sweep import Sweep, plan, table_scenes
+from cem_bench.sweep import Sweep, included, plan
+from cem_bench.wiring import CONF, build_cell, register, why_no_model, why_no_scene
 
 if TYPE_CHECKING:
     from cem_bench.cell import Cell
-    from cem_bench.degrade import Degradation
-    from cem_bench.donors import DonorPool
-    from cem_bench.restore import Model
-    from cem_bench.scene import Scene
-
-PACKAGE = Path(__file__).resolve().parent
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
-
-
-def register() -> None:
-    """Make the schema and one option of the group `model` for every name and alias of the zoo known to Hydra."""
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    store.store(group="model", name="custom", node={})
-    for name in model_zoo.list_models():
-        for alias in (name, *model_zoo.card(name).aliases):
-            store.store(group="model", name=alias, node={"name": name})
-    for name, node in table_scenes(CONF / "scene_table.csv").items():
-        store.store(group="scene", name=name, node=node)
-
-
-def build_model(config: DictConfig) -> Model:
-    """Load the model of a configuration: zoo name, file that spandrel recognises, or class.
-
-    Raises:
-        ValueError: if it is none of the three or more than one, or the checkpoint is refused.
-    """
-    from cem_bench.restore import as_model
-
-    ways = [way for way in ("path", "_target_") if config[way]] or (["name"] if config.name else [])
-    if len(ways) != 1:
-        raise ValueError(
-            f"Got {', '.join(ways) or 'no model'}; expected exactly one of model=NAME (see `python -m model_zoo list`), "
-            "model=custom model.path=FILE, model=custom model._target_=pkg.mod.Class."
-        )
-    if config.path:
-        network, facts = model_zoo.load_file(config.path)
-        return as_model(network, name=Path(config.path).stem, scale=facts.scale, tasks=facts.tasks, facts=_facts(facts))
-    if config["_target_"]:
-        return _own_model(config)
-    card = model_zoo.card(config.name)
-    network = model_zoo.load(config.name, weights=config.weights)
-    return as_model(
-        network, name=card.name, scale=card.scale, value_range=card.value_range, tasks=card.tasks, facts=_facts(card)
-    )
-
-
-def _own_model(config: DictConfig) -> Model:
-    from torch import nn
-
-    from cem_bench.restore import as_model
-    from model_zoo.checkpoint import fill, read
-
-    sys.path.insert(0, "")  # a class in the current folder needs no installation
-    try:
-        target = hydra.utils.get_object(config["_target_"])
-    except Exception as error:
-        raise ValueError(f"model._target_={config['_target_']} cannot be imported: {error}") from error
-    network: Any = target(**config.options) if isinstance(target, type) or config.options else target
-    if config.weights:
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"model.weights needs a torch.nn.Module, but {config['_target_']} is not one.")
-        entry = model_zoo.Card(name=config["_target_"], network=":".join(config["_target_"].rsplit(".", 1)))
-        fill(network, read(Path(config.weights)), entry, config.weights)
-    name = str(config["_target_"]).rpartition(".")[2]
-    facts = {"target": config["_target_"], "weights": config.weights}
-    return as_model(
-        network,
-        name=name,
-        scale=config.scale,
-        value_range=config.value_range,
-        tasks=tuple(config.tasks),
-        facts=facts,
-    )
-
-
-def _facts(card: Any) -> dict[str, Any]:
-    keys = ("name", "network", "library", "value_range", "reach", "global_statistics", "parameters", "checkpoint", "sha256")
-    return {key: getattr(card, key, None) for key in keys}
-
-
-def build_degradation(config: DictConfig, model: Model) -> Degradation:
-    """Instantiate the task's degradation, or the one the model's card names.
-
-    Raises:
-        ValueError: if no task is given and the model names none.
-    """
-    from cem_bench.degrade import Bicubic, Noise, Rain
-
-    if config.degradation is not None:
-        return instantiate(config.degradation)
-    named = model_zoo.card(model.facts["name"]).degradation if model.facts.get("name") in model_zoo.list_models() else {}
-    if "noise" in named:
-        return Noise(float(named["noise"]))
-    if "rain" in named:
-        return Rain(named["rain"])
-    if "SR" in model.tasks:
-        return Bicubic(model.scale if model.scale > 1 else 4, restore_size=model.scale == 1)
-    by_task = {"DN": Noise(), "DR": Rain()}
-    found = [by_task[task] for task in model.tasks if task in by_task]
-    if not found:
-        raise ValueError(f"{model.name} does not say its task: give one, as in task=dn50, task=sr_x4 or task=rain_medium.")
-    return found[0]
-
-
-def build_scene(config: DictConfig) -> Scene:
-    """Read the scene of a configuration."""
-    from cem_bench.scene import load_scene
-
-    if "CEM_DATA-is-not-set" in config.source:
-        raise ValueError(
-            f"Scene {config.name} is not shipped: set CEM_DATA to the folder that holds scenes/{Path(config.source).name} "
-            "(results/README.md says where to get it), or choose a shipped scene such as scene=coffee."
-        )
-    crop = None if config.crop is None else tuple(config.crop)
-    return load_scene(config.name, config.source, tuple(config.roi), crop=crop, block=config.block)  # pyright: ignore[reportArgumentType]
-
-
-def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
-    """Build the donor pool of a configuration, without the scene's own image."""
-    from cem_bench.donors import pool_from_array, pool_from_images, stratify
-
-    said = {"source": config.source, "licence": config.licence}
-    if config.path and "CEM_DATA-is-not-set" in config.path:
-        raise ValueError("donors=div2k is not shipped: set CEM_DATA to the folder that holds donors_div2k_8x8.npz.")
-    if config.kind == "array":
-        pool = pool_from_array(config.path, **said).fit(scene.block)
-    elif config.kind == "images":
-        sources = [config.path] if config.path else [source for source in config.sources if source != scene.source]
-        pool = pool_from_images(sources, scene.block, count=config.count, seed=config.seed, **said)
-    else:
-        raise ValueError(f"donors.kind is {config.kind!r}; expected array or images.")
-    return stratify(pool, config.strata, seed=config.seed) if config.strata else pool
-
-
-def build_cell(config: DictConfig) -> Cell:
-    """Build the whole cell of a configuration."""
-    from cem_bench.cell import Cell, Options
-
-    model = build_model(config.model)
-    scene = build_scene(config.scene)
-    options = Options(
-        form=str(config.intervention.form).lower(),
-        bgr=config.intervention.bgr,
-        outcome=config.outcome,
-        tol=config.tol,
-        engine=config.engine,
-        precision=config.precision,
-        memory_gb=config.memory_gb,
-        device=config.device,
-        include_roi=config.include_roi,
-        seed=config.seed,
-    )
-    degradation = build_degradation(config.task, model)
-    return Cell(model, scene, degradation, build_pool(config.donors, scene), instantiate(config.sampling), options)
 
 
 def run(config: DictConfig) -> None:
@@ -207,6 +50,7 @@ def run_matrix(config: DictConfig, cell: Cell) -> None:
 
 def run_member(config: DictConfig, overrides: list[str]) -> str:
     """Measure one cell of an experiment for its report and return one line on it."""
+    from cem_bench.lam import keep_lam
     from cem_bench.measure import measure
     from cem_bench.member import enlist
     from cem_bench.publish import progress_bar
@@ -218,34 +62,12 @@ def run_member(config: DictConfig, overrides: list[str]) -> str:
         return f"{title}: not trained for {cell.degradation.task} at x{cell.degradation.scale}, no cell"
     with progress_bar(title, below=True) as progress:
         measured = measure(cell, Path(config.output) / "store", progress)
+    if config.report.get("lam_steps"):
+        keep_lam(cell, measured, steps=config.report["lam_steps"])
     enlist(cell, measured, overrides, Path(config.output), config.experiment)
     summary, session = measured.effect_map.summary(), measured.record["session"]
     span = f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} dB"
     return f"{title}: {measured.record['psnr_roi_db']:.2f} dB, {span}, {session['new_draws']} new draws"
-
-
-def why_no_model(name: str) -> str:
-    """Say why a model of the zoo cannot run here and what to do; "" if it can."""
-    from model_zoo import weights
-
-    try:
-        card = model_zoo.card(name)
-    except model_zoo.ZooError:
-        return "not in the zoo yet: it is a trained member, see conf/train and `python scripts/train.py`"
-    downloads = card.address.startswith("https://") and bool(card.sha256)
-    if weights.find(card) or downloads:
-        return ""
-    return f"no weights: put {' or '.join(card.file_names)} into a folder of CEM_WEIGHTS (from {card.address or card.paper})"
-
-
-def why_no_scene(name: str) -> str:
-    """Say why a scene cannot run here and what to do; "" if it can."""
-    table = table_scenes(CONF / "scene_table.csv")
-    node = table[name] if name in table else OmegaConf.load(CONF / "scene" / f"{name}.yaml")
-    source = OmegaConf.create({"source": node["source"]}).source
-    if "CEM_DATA-is-not-set" in source:
-        return "CEM_DATA is not set; results/README.md says where to get the image"
-    return "" if ":" in source or Path(source).is_file() else f"{source} is not there; results/README.md says where to get it"
 
 
 def announce(sweep: Sweep) -> None:
@@ -263,6 +85,9 @@ def main() -> None:
     problem = check_overrides(CONF, arguments)
     if problem:
         sys.exit(f"cem_bench: {problem}")
+    parts = included(CONF, arguments)
+    if parts:
+        sys.exit(run_parts(parts, [argument for argument in arguments if not argument.startswith("+experiment=")]))
     sweep = plan(CONF, arguments, {"model": why_no_model, "scene": why_no_scene})
     if sweep:
         announce(sweep)
@@ -271,9 +96,39 @@ def main() -> None:
     if sweep is None or sweep.cells:
         launch(failures, len(sweep.cells) if sweep else 1)
     if sweep and sweep.experiment:
-        pass
+        report(sweep, failures)
     if failures:
         sys.exit(1)
+
+
+def run_parts(names: list[str], others: list[str]) -> int:
+    """Run experiments one after the other, each in a process of its own, then judge the claims; 1 if one failed."""
+    import subprocess
+
+    from cem_bench.report.claims import write_claims
+
+    output = next((text.partition("=")[2] for text in others if text.startswith("output=")), "results")
+    commands = [[sys.executable, "-m", "cem_bench", f"+experiment={name}", *others] for name in names]
+    codes = [subprocess.run(command, check=False).returncode for command in commands]
+    print(f"claims: {write_claims(Path(output))[-1]}")
+    return int(any(codes))
+
+
+def report(sweep: Sweep, failures: list[str]) -> None:
+    """Keep what the sweep could not run, and write tables, figures and page of its experiment."""
+    from cem_bench.report import write_report
+    from cem_bench.store import write_atomically
+
+    given = dict(text.partition("=")[::2] for text in sweep.fixed)
+    output, palette = Path(given.get("output", "results")), given.get("palette", "paper")
+    plan_text = json.dumps({"cells": len(sweep.cells), "missing": sweep.missing, "failed": failures}, indent=1) + "\n"
+    write_atomically(output / sweep.experiment / "plan.json", plan_text.encode())
+    try:
+        paths = write_report(sweep.experiment, output, palette=palette)
+    except FileNotFoundError as error:
+        print(f"cem_bench: no report: {error}", file=sys.stderr)
+        return
+    print(f"{len(paths)} files: {paths[-1]} is the page")
 
 
 def launch(failures: list[str], cells: int) -> None:

@@ -71,10 +71,11 @@ def _explain(conf: Path, error: Exception, overrides: list[str]) -> str:
     if missing:
         group, _, name = missing[1].rpartition("/")
         return f"there is no {group or 'group'} {name!r}; {_nearest(name, _listed(text))}"
-    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)'", text)
-    if unknown and ("not in" in text or "Could not override" in text) and "type" not in text:
-        return f"unknown key {unknown[1]!r}; {_nearest(unknown[1], _keys(conf))}"
     key = re.search(r"full_key: (\S+)", text)
+    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' (?:is )?not in", text)
+    if unknown:
+        name = key[1] if key else unknown[1]
+        return f"unknown key {name!r}; {_nearest(name, _keys(conf))}"
     where = f"{key[1]}: " if key else ""
     given = f" (in {' '.join(overrides)})" if overrides else ""
     return f"{where}{_first_line(error)}{given}"

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from cem_bench.__main__ import main
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["scene.crop=[0,100,64,64]", "scene.roi=[16,16,32,32]", "sampling=smoke", "donors.count=50"]
 
@@ -38,11 +40,31 @@ def test_quickstart_model_on_a_small_scene_then_again(tmp_path: Path):
     assert "0 new draws" in again.stdout
 
 
-def test_multirun_goes_on_after_a_failure_and_says_so(tmp_path: Path):
-    result = cem_bench("--multirun", "scene.block=7,8", "seed=0", *SMALL, cwd=tmp_path)
-    assert result.returncode == 1
-    assert "not a multiple of the block size 7" in result.stderr
-    assert result.stdout.count("Causal Effect Map:") == 1
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`main` in this process, to be quick: exit code, standard output, standard error with the exit message."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cem_bench", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr()
+        words = f"{said.err}\n{code}" if isinstance(code, str) else said.err
+        return (0 if code in (0, None) else 1), said.out, words
+
+    return run
+
+
+def test_multirun_goes_on_after_a_failure_and_says_so(command):
+    code, out, err = command("--multirun", "scene.block=7,8", "seed=0", *SMALL)
+    assert code == 1
+    assert "not a multiple of the block size 7" in err
+    assert out.count("Causal Effect Map:") == 1
 
 
 @pytest.mark.parametrize(
@@ -64,23 +86,23 @@ def test_multirun_goes_on_after_a_failure_and_says_so(tmp_path: Path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_one_clear_line(tmp_path: Path, arguments: list[str], message: str):
-    result = cem_bench(*arguments, cwd=tmp_path)
-    assert result.returncode != 0
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.startswith("cem_bench:")]
+def test_one_clear_line(command, arguments: list[str], message: str):
+    code, _, err = command(*arguments)
+    lines = [line for line in err.splitlines() if line.startswith("cem_bench:")]
+    assert code == 1
     assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in err
 
 
-def test_help_names_groups_and_keys(tmp_path: Path):
-    result = cem_bench("--help", cwd=tmp_path)
-    assert result.returncode == 0
+def test_help_names_groups_and_keys(command):
+    code, out, _ = command("--help")
+    assert code == 0
     for word in ("scene: astronaut", "task: auto", "sampling:", "model.path=file.pth", "python -m model_zoo list"):
-        assert word in result.stdout
+        assert word in out
 
 
-def test_ones_own_class_with_weights(tmp_path: Path):
+def test_ones_own_class_with_weights(command, tmp_path: Path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
         "class Net(nn.Module):\n"
@@ -96,28 +118,28 @@ def test_ones_own_class_with_weights(tmp_path: Path):
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3), torch.nn.ReLU(), torch.nn.Conv2d(6, 3, 3))
     torch.save({f"body.{name}": value for name, value in net.state_dict().items()}, tmp_path / "mine.pth")
     own = ["model=custom", "model._target_=mine.Net", "model.weights=mine.pth", "+model.options.width=6", "task=dn25"]
-    result = cem_bench(*own, *SMALL, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "Net on astronaut" in result.stdout
-    plain = cem_bench("model=custom", "model._target_=mine.brighten", "task=dn25", *SMALL, cwd=tmp_path)
-    assert plain.returncode == 0, plain.stderr
-    wrong = cem_bench(*own[:3], "task=dn25", *SMALL, cwd=tmp_path)
-    assert wrong.returncode == 1
-    assert "body.0.weight" in wrong.stderr
+    code, out, err = command(*own, *SMALL)
+    assert code == 0, err
+    assert "Net on astronaut" in out
+    code, _, err = command("model=custom", "model._target_=mine.brighten", "task=dn25", *SMALL)
+    assert code == 0, err
+    code, _, err = command(*own[:3], "task=dn25", *SMALL)
+    assert code == 1
+    assert "body.0.weight" in err
 
 
-@pytest.mark.parametrize(
-    ("model", "scene"),
-    [("DnCNN", "crop_2"), ("IMDN", "crop_2"), ("PReNet_Rain100H", "crop_2")],
-)
-def test_real_checkpoints_on_a_scene_of_the_paper(shared: Path, tmp_path: Path, model: str, scene: str):
-    small = ["scene.roi=[64,48,16,16]", "scene.block=32", "sampling=smoke", "donors.count=50"]
-    result = cem_bench(f"model={model}", f"scene={scene}", *small, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+@pytest.mark.parametrize("model", ["DnCNN", "IMDN", "PReNet_Rain100H"])
+def test_real_checkpoints_on_a_scene_of_the_paper(shared: Path, command, model: str):
+    small = ["scene.roi=[64,48,16,16]", "scene.block=32", "sampling=smoke", "donors.count=50", "scene=crop_2"]
+    code, _, err = command(f"model={model}", *small)
+    assert code == 0, err
 
 
-def test_a_file_that_spandrel_recognises(shared: Path, tmp_path: Path):
+def test_a_file_that_spandrel_recognises(shared: Path, command):
     path = shared / "weights" / "dncnn_color_sigma25.pth"
-    result = cem_bench("model=custom", f"model.path={path}", "task=dn25", *SMALL, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "dncnn_color_sigma25 on astronaut" in result.stdout
+    code, out, err = command("model=custom", f"model.path={path}", "task=dn25", *SMALL)
+    assert code == 0, err
+    assert "dncnn_color_sigma25 on astronaut" in out
+    code, _, err = command("model=custom", f"model.path={path}", *SMALL)
+    assert code == 1
+    assert "choose one, as task=dn50" in err
