@@ -45,6 +45,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # a temporary file is its owner's alone, a result is everybody's
         Path(temporary).replace(path)
     except OSError as error:
         if temporary:
