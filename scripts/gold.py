@@ -2,8 +2,8 @@
 
     CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn fsrcnn
 
-Writes results/statistics/gold_NAME.npz, from which `scripts/prove_statistics.py` draws with the truth known. One thread,
-some milliseconds a draw; the donors are photographs that scikit-image ships, the scene's own left out.
+Writes results/statistics/gold_NAME.npz, from which `scripts/prove_statistics.py` draws with the truth known. One
+thread, some milliseconds a draw; the donors are photographs that scikit-image ships, the scene's own left out.
 """
 
 import argparse

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cem_bench.sampling import Paper, Smoke, Uniform
+from cem_bench.sequential import Sequential
+from cem_bench.stats.blocks import block_table
+from cem_bench.stats.sequential import looks_of, p_values_over_looks
+from cem_bench.stats.simulate import draw, load_gold, replay_fixed, replay_paper, replay_sequential, score
+
+GOLD = sorted((Path(__file__).resolve().parents[2] / "results" / "statistics").glob("gold_*.npz"))
+RUNS = 60
+
+
+@pytest.fixture(scope="module", params=GOLD, ids=lambda path: path.stem)
+def gold(request):
+    return load_gold(request.param)
+
+
+def run(rule, source):
+    """Ask a rule round by round, as the instrument does; (blocks, draws) holds every draw it may ask for."""
+    stored = {block: np.zeros(0) for block in range(len(source))}
+    while requests := rule.next_round(stored):
+        for request in requests:
+            assert request.first == len(stored[request.block])
+            stored[request.block] = source[request.block, : request.last]
+    return stored
+
+
+def source_of(seed=0):
+    rng = np.random.default_rng(seed)
+    mean = np.array([0.3, 0.05, 0.0, 0.0, -0.2, 0.011])
+    spread = np.array([0.2, 0.02, 1e-4, 0.004, 0.1, 0.02])
+    return mean[:, None] + spread[:, None] * rng.standard_normal((6, 400))
+
+
+def test_paper_rule_asks_for_fine_draws_only_where_a_coarse_one_reached_tol():
+    source = np.zeros((2, 53))
+    source[1, 2] = -0.01
+    rule = Paper()
+    stored = run(rule, source)
+    assert [len(draws) for draws in stored.values()] == [3, 53]
+    np.testing.assert_array_equal(rule.estimate(stored[1]), source[1, 3:])
+
+
+@pytest.mark.parametrize(("rule", "draws"), [(Uniform(7), 7), (Smoke(), 2)])
+def test_fixed_rules_ask_once_and_are_done(rule, draws):
+    assert all(len(part) == draws for part in run(rule, source_of()).values())
+    assert rule.worst_case(6) == 6 * draws
+
+
+@pytest.mark.parametrize(
+    "rule", [Paper(), Uniform(20), Sequential(), Sequential(budget=60), Sequential(half_width=0.05)]
+)
+def test_asking_again_in_the_middle_changes_nothing(rule):
+    source = source_of()
+    whole, stored = run(rule, source), {block: np.zeros(0) for block in range(6)}
+    while requests := rule.next_round(stored):
+        # a run killed after any one unit of a round goes on to the same draws, unless the budget chooses otherwise
+        one = requests[0]
+        stored[one.block] = source[one.block, : one.last]
+    if rule.worst_case(6) > 60:
+        assert {block: len(draws) for block, draws in stored.items()} == {b: len(d) for b, d in whole.items()}
+
+
+def test_sequential_keeps_minimum_maximum_and_budget():
+    rule = Sequential(minimum=4, maximum=50, budget=90)
+    lengths = [len(draws) for draws in run(rule, source_of()).values()]
+    assert min(lengths) >= 4
+    assert max(lengths) <= 50
+    assert sum(lengths) <= 90
+
+
+def test_half_width_mode_reaches_the_half_width():
+    rule = Sequential(half_width=0.05, maximum=400)
+    table = block_table(run(rule, source_of()), looks=rule.looks)
+    assert np.all(table.high - table.low <= 0.1 * 1.15)
+
+
+def test_expected_draws_fall_as_draws_come_in():
+    rule, source = Sequential(), source_of()
+    need = [sum(rule.draws_needed({b: source[b, :n] for b in range(6)}).values()) for n in (0, 3, 32)]
+    assert need[0] == rule.worst_case(6)
+    assert need[0] > need[1] > need[2] == 0
+
+
+def test_looks_grow_to_the_maximum():
+    assert looks_of(3, 32) == (3, 5, 8, 13, 21, 32)
+    with pytest.raises(ValueError, match="2 <= minimum"):
+        looks_of(1, 10)
+
+
+def test_peeking_at_every_look_keeps_the_level():
+    draws = np.random.default_rng(3).normal(0.01, 0.01, (4000, 32))
+    p = p_values_over_looks(draws, 0.01, looks_of(3, 32))
+    assert (p.effect <= 0.05).mean() <= 0.05
+    assert (p.none <= 0.05).mean() <= 0.05
+
+
+def test_replay_equals_the_rule_asked_round_by_round(gold):
+    rule = Sequential()
+    draws, labels = draw(gold.effects, 2, rule.maximum, np.random.default_rng(0), gold.strata)
+    assert labels is not None
+    outcome = replay_sequential(draws[:1], gold.truth, rule.looks, labels[:1])
+    stored = {block: np.zeros(0) for block in range(len(gold.blocks))}
+    while requests := rule.next_round(stored, {b: labels[0, b, : len(d)] for b, d in stored.items()}):
+        for request in requests:
+            stored[request.block] = draws[0, request.block, : request.last]
+    table = block_table(stored, looks=rule.looks, labels={b: labels[0, b, : len(d)] for b, d in stored.items()})
+    np.testing.assert_array_equal(outcome.draws[0], table.n)
+    np.testing.assert_array_equal(outcome.verdict[0], table.verdict)
+
+
+def test_coverage_at_50_draws_of_a_gold_map(gold):
+    draws, _ = draw(gold.effects, RUNS, 50, np.random.default_rng(1))
+    assert 0.93 < score(replay_fixed(draws, gold.truth), gold)["coverage"] < 0.97
+
+
+def test_half_the_draws_of_the_paper_rule_at_no_more_errors(gold):
+    draws, _ = draw(gold.effects, RUNS, 53, np.random.default_rng(2))
+    paper = score(replay_paper(draws, gold.truth), gold)
+    rule = Sequential(maximum=20)
+    draws, labels = draw(gold.effects, RUNS, rule.maximum, np.random.default_rng(3), gold.strata)
+    ours = score(replay_sequential(draws, gold.truth, rule.looks, labels), gold)
+    assert ours["draws"] <= 0.5 * paper["draws"]
+    assert ours["missed"] + ours["false"] <= paper["missed"] + paper["false"]
+    assert ours["fdr"] <= 0.05
+    assert ours["miss_rate"] <= rule.miss_probability
+    assert ours["contradictory"] <= 0.03 < paper["contradictory"]
