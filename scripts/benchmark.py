@@ -49,7 +49,7 @@ class Scene:
 
 SCENES = (
     Scene("DnCNN", "DN", 256, 1, target=200),
-    Scene("DnCNN", "DN", 256, 1, kind="crop", sample=6, target=1),
+    Scene("DnCNN", "DN", 256, 1, kind="crop", sample=2, target=1),
     Scene("SRResNet_DN", "DN", 256, 1, sample=16, target=80),
     Scene("FFDNet", "DN", 256, 1, target=60),
     Scene("EDSR-64-16", "SR", 64, 4, target=10),
@@ -58,12 +58,12 @@ SCENES = (
     Scene("SRResNet", "SR", 128, 4, schedule="even", sample=40, target=80),
     Scene("PAN", "SR", 64, 4, target=5),
     Scene("PReNet", "DR", 256, 1, sample=10, target=10),
-    Scene("SwinIR", "SR", 64, 4, sample=5, fine=4, target=1.5),
-    Scene("CRAFT", "SR", 64, 4, sample=5, fine=6, target=1.5),
-    Scene("RCAN", "SR", 64, 4, sample=4, fine=4, target=0.95),
+    Scene("SwinIR", "SR", 64, 4, sample=3, fine=3, target=1.5),
+    Scene("CRAFT", "SR", 64, 4, sample=4, fine=5, target=1.5),
+    Scene("RCAN", "SR", 64, 4, sample=2, fine=3, target=0.95),
     Scene("IMDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
     Scene("RFDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
-    Scene("RRDBNet_RealSR", "SR", 64, 4, sample=4, fine=4, target=0.95),
+    Scene("RRDBNet_RealSR", "SR", 64, 4, sample=2, fine=3, target=0.95),
     Scene("RCAN", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3),
     Scene("RRDBNet_RealSR", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3),
 )
@@ -169,12 +169,12 @@ def _donors(observation: Tensor, step: int) -> Tensor:
 
 
 def _interleaved(bench: Bench, reached: list[Any], assumed: list[Any] | None) -> dict[str, float]:
-    """Run the engine on sampled blocks with full forwards in between; CPU seconds and differences, scaled to the map."""
+    """Run the engine on sampled blocks, full forwards in between; CPU seconds scaled to the map, and differences."""
     chosen = _spread(reached, bench.scene.sample)
     bench.full.batch = batch = _best_batch(bench.full, chosen[0], bench.donors, bench.scene.sample < 12)
     coarse_s = forward_s = difference = 0.0
     forwards, moved = 0, []
-    compared = _spread(chosen, 3)
+    compared = _spread(chosen, 3 if bench.scene.sample >= 12 else 1)
     for block in chosen:
         outputs, seconds = _timed(bench.engine, block, bench.donors[:COARSE])
         coarse_s += seconds
@@ -227,8 +227,9 @@ def growth() -> list[dict[str, Any]]:
             for side in (128, 256, 512)]
     rows += [{"what": "3x3 layers (256 px, 50 draws)", "value": depth, "ms_a_draw": _cost(_plain(depth), 256, FINE)}
              for depth in (5, 10, 20, 35)]
-    return rows + [{"what": "draws a block (20 layers, 256 px)", "value": draws, "ms_a_draw": _cost(_plain(20), 256, draws)}
-                   for draws in (1, 3, 10, 50)]
+    rows += [{"what": "draws a block (20 layers, 256 px)", "value": draws, "ms_a_draw": _cost(_plain(20), 256, draws)}
+             for draws in (1, 3, 10, 50)]
+    return rows
 
 
 def _plain(depth: int) -> nn.Module:

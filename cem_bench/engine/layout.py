@@ -79,7 +79,7 @@ class Layout:
     def is_image(self) -> bool:
         """Whether this is (batch, channels, rows, columns) in the plain sense."""
         names = [tuple(name for name, _ in axis) for axis in self.axes]
-        return len(names) == 4 and [names[0], *names[2:]] == [(BATCH,), (ROW,), (COLUMN,)] and names[1] in ((), (OTHER,))
+        return [*names[:1], *names[2:]] == [(BATCH,), (ROW,), (COLUMN,)] and names[1] in ((), (OTHER,))
 
     @cached_property
     def sound(self) -> bool:

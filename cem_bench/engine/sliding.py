@@ -75,17 +75,13 @@ def transposed_convolution(call: Call, layouts: Layouts) -> Step | None:
 
     def run(region: Rect, values: Values, rows: int) -> Tensor:
         inside = read.need(pair, region)
-        value = functional.conv_transpose2d(values[ref], weight, bias, stride, 0, 0, groups, dilation)
+        value = functional.conv_transpose2d(values[ref], weight, None, stride, 0, 0, groups, dilation)
         top = region.top + padding[0] - inside.top * stride[0]
         left = region.left + padding[1] - inside.left * stride[1]
         below, beyond = top + region.height - value.shape[2], left + region.width - value.shape[3]
-        if below > 0 or beyond > 0:  # output padding: positions that only the bias reaches
-            edge = torch.zeros_like(bias) if bias is None else bias
-            grown = edge.view(1, -1, 1, 1).expand(rows, -1, value.shape[2] + max(below, 0), value.shape[3] + max(beyond, 0))
-            grown = grown.clone()
-            grown[:, :, : value.shape[2], : value.shape[3]] = value
-            value = grown
-        return value[:, :, top : top + region.height, left : left + region.width]
+        value = functional.pad(value, (0, max(beyond, 0), 0, max(below, 0)))  # output padding: no input reaches it
+        value = value[:, :, top : top + region.height, left : left + region.width]
+        return value if bias is None else value + bias.view(1, -1, 1, 1)
 
     return Step(call, (ref,), (pair,), after, run, work=float(weight.numel()) / prod(stride), whole=True)
 

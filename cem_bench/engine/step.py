@@ -65,14 +65,17 @@ Rule = Callable[[Call, Layouts], Step | None]
 
 
 def inputs_of(call: Call) -> tuple[Ref, ...]:
+    """Return the references a call reads, each once, in order."""
     return tuple(dict.fromkeys(refs((call.args, call.kwargs))))
 
 
 def recall(call: Call) -> Run:
+    """Return a run that makes the recorded call on the windows."""
     return lambda region, values, rows: call(values.__getitem__)
 
 
 def between(out: Layout, into: Layout, rule: Callable[[int, int], read.Reads]) -> read.Pair:
+    """Return the reads of rows and columns from the extents of output and input."""
     return rule(out.extent[0], into.extent[0]), rule(out.extent[1], into.extent[1])
 
 
@@ -82,14 +85,17 @@ def aligned(outputs: int, size: int) -> read.Reads:
 
 
 def elements(layout: Layout) -> float:
+    """Return how many numbers stand at one image position of one batch row."""
     return prod(size for name, size in layout.atoms if name not in ("b", "y", "x"))
 
 
 def argument(call: Call, position: int, name: str, default: Any = None) -> Any:
+    """Return an argument of a call by position or name."""
     return call.args[position] if len(call.args) > position else call.kwargs.get(name, default)
 
 
 def axes_of(call: Call, position: int, name: str, ndim: int, default: Any = None) -> list[int]:
+    """Return the axes a call names, counted from the front; all of them where it names none."""
     given = argument(call, position, name, default)
     given = list(range(ndim)) if given is None else [given] if isinstance(given, int) else list(given)
     return [axis % ndim for axis in given]

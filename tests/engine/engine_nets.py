@@ -118,7 +118,7 @@ LAYERS = {
     "conv_replicate": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, padding_mode="replicate"),
     "down_up": lambda: nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1), nn.ReLU(inplace=True),
                                      nn.ConvTranspose2d(CHANNELS, CHANNELS, 4, stride=2, padding=1)),
-    "up_down": lambda: nn.Sequential(nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, 1, output_padding=1),
+    "up_down": lambda: nn.Sequential(nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, 1, output_padding=1, bias=False),
                                      nn.Conv2d(CHANNELS, CHANNELS, 2, stride=2)),
     "shuffled": lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * CHANNELS, 4 * CHANNELS, 3, padding=1),
                                       nn.PixelShuffle(2)),

@@ -14,6 +14,13 @@ from cem_bench.engine.base import intervened
 from cem_bench.geometry import Rect
 
 SIDE = (16, 20)
+PLACES = [  # ROI and block: overlapping, in corners, the whole output, far apart
+    (Rect(6, 8, 4, 4), Rect(7, 6, 2, 2)),
+    (Rect(0, 0, 5, 3), Rect(0, 2, 2, 2)),
+    (Rect(12, 15, 4, 5), Rect(13, 17, 3, 3)),
+    (Rect(0, 0, 16, 20), Rect(3, 0, 4, 4)),
+    (Rect(0, 0, 3, 3), Rect(12, 16, 4, 4)),
+]
 
 
 @st.composite
@@ -47,9 +54,7 @@ def assert_equal_to_full(net: nn.Module, roi: Rect, block: Rect) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LAYERS))
-@pytest.mark.parametrize(("roi", "block"), [(Rect(6, 8, 4, 4), Rect(7, 6, 2, 2)), (Rect(0, 0, 5, 3), Rect(0, 2, 2, 2)),
-                                            (Rect(12, 15, 4, 5), Rect(13, 17, 3, 3)), (Rect(0, 0, 16, 20), Rect(3, 0, 4, 4)),
-                                            (Rect(0, 0, 3, 3), Rect(12, 16, 4, 4))])
+@pytest.mark.parametrize(("roi", "block"), PLACES)
 def test_every_rule_equals_the_full_forward(name: str, roi: Rect, block: Rect) -> None:
     assert_equal_to_full(Net([name], 1, 0), roi, block)
 
