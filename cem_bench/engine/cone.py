@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 IMAGE = Ref(-1)
 # Largest difference to the full forward, relative to the output's scale, that a correct engine can show.
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}
+REGIONS_KEPT = 200_000  # rectangles remembered between the coarse and the fine draws of a block
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ class ConeEngine:
             self.program = Program(self._restorer, observation.to(self._dtype), roi)
             self._clean: Values = {}
             self._remember()
-        self.cone = lru_cache(maxsize=4096)(self.program.cone)
+        remembered = max(16, REGIONS_KEPT // len(self.program.steps))
+        self.cone = lru_cache(maxsize=remembered)(self.program.cone)
 
     # -------------------------------------------------------------------------------------------- preparation
 

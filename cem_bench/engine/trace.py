@@ -142,7 +142,7 @@ class _Recorder(TorchFunctionMode):
             for pick, item in enumerate(result):
                 self._add(Call(name, fn, args, kwargs, pick, tuple(item.shape), self._place()), item)
         elif raw not in _ABOUT_SHAPE:
-            raise NotTraceable(f"{self._place()}: {raw} turns values of the image into Python objects")
+            raise NotTraceable(f"{self._place() or 'network'}: {raw} gives no tensor, so a record cannot follow it")
 
     def _add(self, call: Call, value: Tensor) -> None:
         self.known[value] = Ref(len(self.calls))
