@@ -11,6 +11,7 @@ The rule, stated before anything was measured:
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -63,10 +64,11 @@ def rows(data: Path) -> Iterator[dict[str, object]]:
     for group, source, path in images(data, rng):
         width, height = Image.open(path).size
         top, left = (int(rng.integers((side - CROP) // STEP + 1)) * STEP for side in (height, width))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         for number, roi in enumerate(rois(rng), 1):
             name = f"{group}_{path.stem.removesuffix('_left')}_{number}"
             place = {"crop_top": top, "crop_left": left, "crop_side": CROP, "roi_top": roi.top, "roi_left": roi.left}
-            yield {"name": name, "image": path.stem, "source": source, **place, "roi_side": ROI}
+            yield {"name": name, "image": path.stem, "source": source, **place, "roi_side": ROI, "sha256": digest}
 
 
 def main() -> None:

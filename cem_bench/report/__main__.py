@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from cem_bench.report.claims import write_claims
+from cem_bench.report.dictionary import write_dictionary
 from cem_bench.report.write import write_report
 
 KEYS = {"experiment": "", "palette": "paper", "output": "results"}
@@ -16,7 +17,7 @@ def main(arguments: list[str]) -> None:
     if "claims" in arguments:
         rest = dict(argument.partition("=")[::2] for argument in arguments if argument != "claims")
         paths = write_claims(Path(rest.get("output", KEYS["output"])))
-        print(f"claims: {len(paths)} files, {paths[-1]} is the page")
+        print(f"claims: {len(paths)} files, {paths[-1]} is the page; columns: {write_dictionary(paths[0].parent)}")
         return
     given = dict(argument.partition("=")[::2] for argument in arguments)
     unknown = sorted(set(given) - set(KEYS))

@@ -89,7 +89,7 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
     experiment = read_experiment(name, output, palette)
     folder = output / name
     tables = _write_tables(experiment, folder)
-    figures = [path for stem, draw in _figures(experiment).items() for path in _save(draw, folder / stem)]
+    figures = [path for stem, draw in _figures(experiment).items() for path in save_figure(draw(), folder / stem)]
     figures += _scenes(experiment, folder, output / "private" / name)
     page = folder / "README.md"
     write_atomically(page, pages.page(experiment, [path for path in figures if path.parent == folder]).encode())
@@ -107,10 +107,6 @@ def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
     tex = pages.shown(experiment.summary).to_latex(index=False, escape=True)
     write_atomically(folder / "summary.tex", tex.encode())
     return [*paths, folder / "summary.tex"]
-
-
-def _save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
-    return save_figure(draw(), stem)
 
 
 def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
@@ -147,14 +143,22 @@ def _scenes(experiment: Experiment, shipped: Path, private: Path) -> list[Path]:
         if cell.entry["seed"] == seed:
             by_scene.setdefault(cell.scene, []).append(cell)
     for scene, cells in by_scene.items():
-        folder = shipped if cells[0].shipped else private
         for number, start in enumerate(range(0, len(cells), PANEL_COLUMNS)):
             stem = f"scene_{scene}" + (f"_{number + 1}" if len(cells) > PANEL_COLUMNS else "")
-            paths += save_figure(panels.scene_figure(cells[start : start + PANEL_COLUMNS], experiment.palette), folder / stem)
-        paths += _pair(experiment, cells, folder / f"difference_{scene}")
-        if experiment.options.get("lam_steps"):
-            paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), folder / f"lam_{scene}")
+            figure = panels.scene_figure(cells[start : start + PANEL_COLUMNS], experiment.palette)
+            paths += save_figure(figure, shipped / stem) if cells[0].shipped else _private(figure, private / stem)
+        if cells[0].shipped:
+            paths += _pair(experiment, cells, shipped / f"difference_{scene}")
+            if experiment.options.get("lam_steps"):
+                paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), shipped / f"lam_{scene}")
     return paths
+
+
+def _private(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure that is only to be looked at here."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(stem.with_suffix(".png"), dpi=100)
+    return [stem.with_suffix(".png")]
 
 
 def _pair(experiment: Experiment, cells: Sequence[StoredCell], stem: Path) -> list[Path]:
