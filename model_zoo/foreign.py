@@ -1,11 +1,13 @@
 """Checkpoint files without a card: recognised by spandrel, looked at twice."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_zoo.checkpoint import read
 from model_zoo.errors import ZooError
+from model_zoo.loading import SizeCheck
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -56,7 +58,9 @@ def load_file(path: str | Path) -> "tuple[nn.Module, Recognised]":
     path = Path(path)
     tensors = read(path)
     try:
-        found = ModelLoader(device="cpu").load_from_state_dict(dict(tensors))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.meshgrid")
+            found = ModelLoader(device="cpu").load_from_state_dict(dict(tensors))
     except (UnsupportedModelError, RuntimeError, ValueError, KeyError) as error:
         raise ZooError(
             f"{path}: spandrel does not recognise its {len(tensors)} tensors ({type(error).__name__}); "
@@ -78,6 +82,7 @@ def load_file(path: str | Path) -> "tuple[nn.Module, Recognised]":
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         tags=tuple(found.tags),
     )
+    network.register_forward_pre_hook(SizeCheck(facts.name, facts.size_multiple, facts.size_minimum))
     return network, facts
 
 

@@ -10,6 +10,7 @@ from model_zoo.errors import ZooError
 
 SHIPPED = Path(__file__).parent / "weights"
 VARIABLE = "CEM_WEIGHTS"
+SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def cache_folder() -> Path:
@@ -63,7 +64,7 @@ def obtain(entry: Card) -> Path:
     what += f"(now {os.environ.get(VARIABLE) or 'not set'}) or into {cache_folder()}"
     if entry.sha256:
         what += f"; its sha256 is {entry.sha256}"
-    if not (entry.address.startswith("https://") and entry.sha256):
+    if not (entry.address.startswith("https://") and Path(entry.address).suffix in SUFFIXES and entry.sha256):
         raise ZooError(f"{what}; you get it from {entry.address or entry.paper or 'its authors'}")
     return _download(entry, what)
 
@@ -72,16 +73,33 @@ def _download(entry: Card, what: str) -> Path:
     import pooch
     import requests
 
-    name = entry.checkpoint or f"{entry.name}.pth"
     try:
-        return Path(
-            pooch.retrieve(
-                entry.address,
-                known_hash=f"sha256:{entry.sha256}",
-                fname=name,
-                path=cache_folder(),
-                progressbar=True,
-            )
+        found = pooch.retrieve(
+            entry.address,
+            known_hash=f"sha256:{entry.sha256}",
+            fname=entry.checkpoint,
+            path=cache_folder(),
+            downloader=_resumed,
         )
     except (requests.RequestException, OSError, ValueError) as error:
         raise ZooError(f"{what}; {entry.address} could not be fetched ({type(error).__name__})") from error
+    return Path(found)
+
+
+def _resumed(address: str, target: str, _cache: object) -> None:
+    """A downloader for pooch that goes on where an earlier one was cut off, with a progress bar."""
+    import requests
+    from tqdm import tqdm
+
+    part = cache_folder() / f"{Path(address).name}.part"
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with requests.get(address, headers=headers, stream=True, timeout=30) as answer:
+        answer.raise_for_status()
+        have = have if answer.status_code == requests.codes.partial_content else 0
+        total = have + int(answer.headers.get("content-length", 0))
+        with part.open("ab" if have else "wb") as stream, tqdm(total=total, initial=have, unit="B", unit_scale=True) as bar:
+            for chunk in answer.iter_content(1 << 16):
+                stream.write(chunk)
+                bar.update(len(chunk))
+    part.replace(target)
