@@ -101,7 +101,7 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
     sns.set_theme(style="whitegrid", context="paper")
     order = list(dict.fromkeys(table["rule"]))
     colours = dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
-    panels, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    panels, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
     sns.stripplot(per_block, x="coverage", y="rule", hue="rule", palette=colours, order=order, size=2.5, ax=axes[0])
     axes[0].axvspan(0.93, 0.97, color="0.85", zorder=0)
     axes[0].axvline(0.95, color="0.3", lw=0.8)
@@ -119,7 +119,7 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
     bars = table.assign(contradictory=table["contradictory"] * 100)
     sns.barplot(bars, y="rule", x="contradictory", hue="map", order=order, ax=axes[2], palette="Greys", edgecolor="0.2")
     axes[2].axvline(3, color="0.3", lw=0.8, ls="--")
-    axes[2].set(xlabel="contradictory verdicts, % of blocks coloured in either run", ylabel="", yticklabels=[])
+    axes[2].set(xlabel="contradictory verdicts, % of coloured blocks", ylabel="", yticklabels=[])
     axes[2].legend(title="")
     for suffix in ("png", "svg"):
         panels.savefig(folder / f"simulations.{suffix}", dpi=150, metadata={"Date": None} if suffix == "svg" else None)

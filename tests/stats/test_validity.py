@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from cem_bench.stats.validity import deletion_curve, noise_share, orders, pool_halves, randomisation
+
+
+def test_every_order_holds_every_block_and_the_maps_own_starts_with_the_largest():
+    means, distance, contrast = {3: 0.1, 5: 0.9, 8: -0.2}, {3: 1.0, 5: 9.0, 8: 4.0}, {3: 2.0, 5: 1.0, 8: 7.0}
+    found = orders(means, distance, contrast)
+    assert all(sorted(order) == [3, 5, 8] for order in found.values())
+    assert (found["map"], found["nearest"], found["contrast"]) == ([5, 3, 8], [3, 8, 5], [8, 3, 5])
+
+
+def test_deletion_curve_of_additive_effects_is_their_running_sum():
+    joint = np.cumsum([1.0, 0.5, 0.1])[:, None] + np.random.default_rng(0).normal(0, 0.01, (3, 40))
+    curve = deletion_curve([1, 2, 3], joint)
+    np.testing.assert_allclose(curve.effect.mean, [1.0, 1.5, 1.6], atol=0.01)
+    assert float(curve.area.low) <= np.mean([1.0, 1.5, 1.6]) <= float(curve.area.high)
+    with pytest.raises(ValueError, match="2 steps"):
+        deletion_curve([1, 2], joint)
+
+
+def test_pool_halves_part_the_donors_not_the_draws():
+    donors = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    halves = pool_halves({0: donors.astype(float), 1: np.ones(8)}, {0: donors, 1: donors}, 4)
+    assert halves.shape == (2, 2)
+    assert halves[0].sum() == pytest.approx(3.0)
+    assert halves[1].tolist() == [1.0, 1.0]
+
+
+def test_random_weights_lose_the_map_and_the_same_weights_keep_it():
+    rng = np.random.default_rng(1)
+    means = rng.normal(0, 1, 200)
+    halves = means[:, None] + rng.normal(0, 0.05, (200, 2))
+    found = randomisation(means, halves, {"none": means, "all": rng.normal(0, 1, 200), "dead": np.zeros(200)})
+    assert found.spearman[0] == pytest.approx(1)
+    assert abs(found.spearman[1]) < 0.2
+    assert np.isnan(found.spearman[2])
+    assert found.half > 0.9
+
+
+def test_noise_share_recovers_its_components():
+    rng = np.random.default_rng(2)
+    effects = rng.normal(0, 1, (500, 8, 1)) + rng.normal(0, 2, (500, 8, 20))
+    assert np.mean(noise_share(effects)) == pytest.approx(0.2, abs=0.03)
+    assert np.isnan(noise_share(effects[:, :1])).all()
