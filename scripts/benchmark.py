@@ -304,7 +304,7 @@ def main() -> int:
         sys.stdout.write("\n" + json.dumps(result))
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows = _rows_of_others(options.only)
     for index, scene in enumerate(SCENES):
         if options.only and scene.network not in options.only:
             continue
@@ -323,6 +323,15 @@ def main() -> int:
         table(OUT / "growth.csv", cost)
         figure(rows, cost)
     return 0
+
+
+def _rows_of_others(only: list[str] | None) -> list[dict[str, Any]]:
+    """Return the rows written before for networks that are not measured now."""
+    import pandas as pd
+
+    if not only or not (OUT / "engines.csv").exists():
+        return []
+    return [row for row in pd.read_csv(OUT / "engines.csv").to_dict("records") if row["network"] not in only]
 
 
 def _in_process(index: int) -> Any:
