@@ -5,7 +5,10 @@ import sys
 import warnings
 from types import ModuleType
 
-REMEDY = "pip install --no-deps basicsr==1.4.2 && pip install opencv-python-headless requests pyyaml tqdm"
+REMEDY = (
+    "pip install --no-deps --no-build-isolation basicsr==1.4.2 && "
+    "pip install opencv-python-headless pillow pyyaml requests scikit-image scipy tqdm"
+)
 
 
 def basicsr(module: str) -> ModuleType:

@@ -18,6 +18,7 @@ from torch import nn
 import model_zoo
 from cem_bench.degrade import Noise
 from model_zoo.cards import registry
+from model_zoo.compat import basicsr
 from model_zoo.training import Crops, Recipe, publish, read_split, score, train
 from model_zoo.training.publish import write_cards
 from model_zoo.training.reach import reach
@@ -65,6 +66,11 @@ def small_network() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+
+
+def test_a_part_of_basicsr_that_does_not_import_is_refused_with_the_remedy():
+    with pytest.raises(ImportError, match="pip install --no-deps.*opencv"):
+        basicsr("no_such_part")
 
 
 def test_crops_are_a_pure_function_of_seed_and_index(images):
