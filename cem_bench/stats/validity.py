@@ -140,8 +140,8 @@ def noise_share(effects: ArrayLike) -> Array:
         effects: (blocks, fields, n) effects, dB, of n donors under each of several noise fields.
 
     Returns:
-        (blocks,) variance of the field means, less what the draws explain, over that plus the donors' variance; at least
-        0, NaN with fewer than two fields or draws or without spread. 0.1 says: a map of one field speaks for others.
+        (blocks,) variance of the field means, less what the draws explain, over that plus the donors' variance; never
+        negative, NaN with fewer than two fields or draws or without spread. 0.1 says: a map of one field speaks for others.
 
     Source: one-way random effects, Searle, Casella and McCulloch 1992, eq. 3.4.
     """
