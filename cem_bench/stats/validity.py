@@ -141,7 +141,7 @@ def noise_share(effects: ArrayLike) -> Array:
 
     Returns:
         (blocks,) variance of the field means, less what the draws explain, over that plus the donors' variance; never
-        negative, NaN with fewer than two fields or draws or without spread. 0.1 says: a map of one field speaks for others.
+        negative, NaN with fewer than two fields or draws or without spread. Near 0: one field speaks for all.
 
     Source: one-way random effects, Searle, Casella and McCulloch 1992, eq. 3.4.
     """
