@@ -14,7 +14,9 @@ RESULTS = Path("results") / "zoo" / "measured.csv"
 
 
 def _reach(entry: Card) -> str:
-    return "global" if entry.reach is None else f"{entry.reach} px"
+    if entry.reach is not None:
+        return f"{entry.reach} px"
+    return "global" if entry.global_statistics else "not computed"
 
 
 def show_list(task: str | None) -> None:

@@ -33,7 +33,8 @@ class Card:
         size_minimum: smallest input height and width, in pixels.
         window: side of the attention window in input pixels, 0 where there is none.
         global_statistics: the kind of statistics over the whole image, "" where there are none.
-        reach: farthest input pixel an output pixel depends on, in input pixels; None for the whole image.
+        reach: farthest input pixel an output pixel depends on, in input pixels; None for the whole image
+            (then global_statistics says why) or where it was not computed.
         parameters: number of learned numbers.
         pads: (multiple, mode) where the zoo pads the input at the bottom and right for a library's network that
             pads otherwise, empty elsewhere.
@@ -118,7 +119,8 @@ def _read(path: Path) -> Iterator[Card]:
         facts = {**shared, **own, "options": {**shared.get("options", {}), **own.get("options", {})}}
         unknown = sorted(set(facts) - known)
         if unknown or "name" not in own:
-            raise ZooError(f"{path}: card {own.get('name', '?')}: unknown {unknown}, or no name; fields are {sorted(known)}")
+            found = f"{path}: card {own.get('name', '?')}: unknown fields {unknown}, or no name"
+            raise ZooError(f"{found}; the fields are {sorted(known)}")
         yield Card(**{key: value if key == "options" else _frozen(value) for key, value in facts.items()})
 
 

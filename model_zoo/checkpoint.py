@@ -93,7 +93,8 @@ def unwrap(content: object, source: str = "weights") -> "dict[str, Tensor]":
             break
         inner = inner[wrapper]
     if not isinstance(inner, Mapping) or not inner:
-        raise ZooError(f"{source}: no state dict in it, but {type(inner).__name__}; wrappers known: {', '.join(WRAPPERS)}")
+        known = ", ".join(WRAPPERS)
+        raise ZooError(f"{source}: no state dict in it, but {type(inner).__name__}; wrappers known: {known}")
     odd = [f"{name}: {type(value).__name__}" for name, value in inner.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise ZooError(f"{source}: expected names and tensors only, got {', '.join(odd[:5])}")

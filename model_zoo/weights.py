@@ -60,8 +60,8 @@ def obtain(entry: Card) -> Path:
     local = find(entry)
     if local is not None:
         return local
-    what = f"{entry.name}: put {' or '.join(entry.file_names) or entry.name + '.safetensors'} into a folder of {VARIABLE} "
-    what += f"(now {os.environ.get(VARIABLE) or 'not set'}) or into {cache_folder()}"
+    what = f"{entry.name}: put {' or '.join(entry.file_names) or entry.name + '.safetensors'} into a folder of "
+    what += f"{VARIABLE} (now {os.environ.get(VARIABLE) or 'not set'}) or into {cache_folder()}"
     if entry.sha256:
         what += f"; its sha256 is {entry.sha256}"
     if not (entry.address.startswith("https://") and Path(entry.address).suffix in SUFFIXES and entry.sha256):
@@ -98,7 +98,8 @@ def _resumed(address: str, target: str, _cache: object) -> None:
         answer.raise_for_status()
         have = have if answer.status_code == requests.codes.partial_content else 0
         total = have + int(answer.headers.get("content-length", 0))
-        with part.open("ab" if have else "wb") as stream, tqdm(total=total, initial=have, unit="B", unit_scale=True) as bar:
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True)
+        with part.open("ab" if have else "wb") as stream, bar:
             for chunk in answer.iter_content(1 << 16):
                 stream.write(chunk)
                 bar.update(len(chunk))

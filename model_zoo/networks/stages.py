@@ -1,5 +1,7 @@
 """Networks of several stages that hand features on: MPRNet and HINet."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -61,7 +63,7 @@ class Encoder(nn.Module):
         """Args: widths: channels a level; blocks: their maker; fused: take an earlier stage's features."""
         super().__init__()
         self.levels = nn.ModuleList(blocks.chain(width, 2) for width in widths)
-        self.downs = nn.ModuleList(Resize(a, b, 0.5) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.downs = nn.ModuleList(Resize(a, b, 0.5) for a, b in pairwise(widths))
         self.from_encoder = nn.ModuleList(conv(width, width, 1, bias=False) for width in widths if fused)
         self.from_decoder = nn.ModuleList(conv(width, width, 1, bias=False) for width in widths if fused)
 
@@ -84,7 +86,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList(blocks.chain(width, 2) for width in widths)
         self.skips = nn.ModuleList(blocks.one(width) for width in widths[:-1])
-        self.ups = nn.ModuleList(Resize(b, a, 2) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.ups = nn.ModuleList(Resize(b, a, 2) for a, b in pairwise(widths))
 
     def forward(self, encoded: list[Tensor]) -> list[Tensor]:
         """Features of each level, fine to coarse."""
