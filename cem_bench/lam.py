@@ -53,7 +53,9 @@ def texture(restored: Tensor, roi: Rect) -> Tensor:
     return torch.sqrt(down**2 + right**2 + FLAT).mean(dim=(1, 2))
 
 
-def attribution(restorer: nn.Module, observation: Tensor, roi: Rect, *, steps: int = 50, sigma: float = SIGMA) -> Tensor:
+def attribution(
+    restorer: nn.Module, observation: Tensor, roi: Rect, *, steps: int = 50, sigma: float = SIGMA
+) -> Tensor:
     """Integrate the detector's gradient from the blurred observation to the observation.
 
     Args:

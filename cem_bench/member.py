@@ -1,4 +1,4 @@
-"""What a cell of an experiment leaves for its report: pictures beside its draws, and an entry in the experiment's list."""
+"""What a cell of an experiment leaves for its report: pictures beside its draws, and an entry in a list."""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ def main(arguments: list[str]) -> None:
     given = dict(argument.partition("=")[::2] for argument in arguments)
     unknown = sorted(set(given) - set(KEYS))
     if unknown or not given.get("experiment"):
-        sys.exit(f"cem_bench.report: got {' '.join(arguments) or 'nothing'}; expected experiment=NAME, and of {list(KEYS)}")
+        sys.exit(
+            f"cem_bench.report: got {' '.join(arguments) or 'nothing'}; expected experiment=NAME, and of {list(KEYS)}"
+        )
     said = KEYS | given
     for experiment in said["experiment"].split(","):
         try:

@@ -47,7 +47,9 @@ def setting_table(table: pd.DataFrame) -> pd.DataFrame:
     for (model, variant), part in table.groupby(["model", "variant"], sort=False):
         row: dict[str, Any] = {"model": model, "setting": setting_of(str(variant))}
         for column, _ in SHOWN:
-            row |= dict(zip((column, f"{column}_low", f"{column}_high"), over_images(part[column], part["image"]), strict=True))
+            row |= dict(
+                zip((column, f"{column}_low", f"{column}_high"), over_images(part[column], part["image"]), strict=True)
+            )
         rows.append(row)
     found = pd.DataFrame(rows)
     numbers = pd.to_numeric(found["setting"], errors="coerce")

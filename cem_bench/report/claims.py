@@ -147,11 +147,14 @@ def write_claims(output: Path) -> list[Path]:
 def _page(claims: pd.DataFrame, level: float) -> str:
     rows = []
     for row in claims.to_dict("records"):
-        measured = f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['unit']}" if row["images"] else "-"
+        measured = (
+            f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['unit']}" if row["images"] else "-"
+        )
         word = {"greater": "> ", "less": "< ", "equal": "within ±"}[row["expected"]]
         rows.append(
             {
-                "claim": f"{row['id']}: {row['says']}" + ("" if row["stated"] == "before measuring" else f" (stated {row['stated']})"),
+                "claim": f"{row['id']}: {row['says']}"
+                + ("" if row["stated"] == "before measuring" else f" (stated {row['stated']})"),
                 "number": f"[{row['quantity']}](../{row['experiment']}/README.md) {word}{row['margin']:g}",
                 "measured": measured,
                 "p": f"{row['p']:.2g}" if row["images"] else "-",
@@ -168,7 +171,9 @@ def _answers(claims: pd.DataFrame) -> str:
     lines = []
     for insight, part in claims.groupby("insight", sort=True):
         counts = part["verdict"].value_counts()
-        words = ", ".join(f"{counts[name]} {name}" for name in ("supports", "contradicts", "undecided") if name in counts)
+        words = ", ".join(
+            f"{counts[name]} {name}" for name in ("supports", "contradicts", "undecided") if name in counts
+        )
         ids = ", ".join(f"{row['id']} {row['verdict']}" for row in part.to_dict("records"))
         lines.append(f"- Insight {insight}: of {len(part)} hypotheses, {words} ({ids}).")
     return "\n".join(lines)
@@ -176,8 +181,10 @@ def _answers(claims: pd.DataFrame) -> str:
 
 def _note(level: float) -> str:
     return (
-        f"Hypotheses, margins and expected directions were written in `conf/claims.yaml` before measuring, unless the row says otherwise. Intervals "
-        f"({level:.0%}, Student) are over images and, where there are several, trainings; p is by sign flips of whole images, against "
+        "Hypotheses, margins and expected directions were written in `conf/claims.yaml` before measuring, unless the "
+        "row says otherwise. Intervals "
+        f"({level:.0%}, Student) are over images and, where there are several, trainings; p is by sign flips of whole "
+        "images, against "
         "0 for 'within' and against the margin otherwise. No correction over claims: each is its own question."
     )
 

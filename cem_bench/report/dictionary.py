@@ -27,7 +27,7 @@ COLUMNS = {
     "observed_psnr_roi_db": "PSNR of the observation's ROI before restoring, dB; empty where it has another size",
     "min_db": "smallest mean effect of a block, dB; ends: its robust 95 % interval, not widened for having been chosen",
     "max_db": "largest mean effect of a block, dB; ends as above",
-    "positive_mass_db": "sum over blocks of positive effects, cross-fit (each half of the draws signed by the other), dB",
+    "positive_mass_db": "sum over blocks of positive effects, cross-fit (each half of the draws signed by the other)",
     "negative_mass_db": "sum over blocks of negative effects, cross-fit, as a positive number, dB",
     "net_mass_db": "sum over blocks of the effects, dB",
     "size_db": "sum over blocks of |effect|, cross-fit, dB",
@@ -42,9 +42,9 @@ COLUMNS = {
     "share_positive": "blocks_positive over all blocks outside the ROI, 0 to 1",
     "share_negative": "blocks_negative over all blocks outside the ROI",
     "share_undecided": "blocks_undecided over all blocks outside the ROI",
-    "share_effect_paper": "blocks with |mean effect| >= tol over all blocks outside the ROI, no test: the paper's count",
+    "share_effect_paper": "blocks with |mean effect| >= tol over all outside the ROI, no test: the paper's count",
     "draws": "draws that enter the averages",
-    "reach_px": "theoretical reach: of the card, or the farthest block the engine could not rule out; empty: whole image",
+    "reach_px": "theoretical reach: of the card, or the farthest block not ruled out by the engine; empty: whole image",
     "global_statistics": "the kind of statistics over the whole image, empty where none",
     "engine": "cone, crop or full",
     "precision": "fp32 or bf16",
@@ -62,15 +62,15 @@ COLUMNS = {
 HEAD = """# Results
 
 Written by commands, never by hand: `python -m cem_bench +experiment=NAME` measures what is missing and writes
-`NAME/`; `python -m cem_bench.report experiment=NAME` redraws it from stored draws; `python scripts/reproduce.py` does all.
+`NAME/`; `python -m cem_bench.report experiment=NAME` redraws it from stored draws; `scripts/reproduce.py` does all.
 Draws, records and pictures of every cell lie in `store/`, pictures of scenes that may not be shown in `private/`; git
 ignores both. `NAME/plan.json` says what the last sweep could not run.
 
 ## Columns
 
-Of `cells.csv` (one row a cell), `summary.csv` (one row a model: means over images), `paired.csv` (differences of pairs of
-models). `X_low` and `X_high` are the ends of X's 95 % interval: in `cells.csv` from resampling the draws of every block
-(how well this map is known), in the others Student's over images (what holds beyond these images); empty: none can be had."""
+In `cells.csv` (a row a cell), `summary.csv` (a row a model: means over images), `paired.csv` (differences of pairs of
+models). `X_low` and `X_high` are the ends of X's 95 % interval: in `cells.csv` from resampling the draws of every
+block (how well this map is known), in the others Student's over images (what holds beyond these images)."""
 
 
 def meaning(column: str) -> str:
@@ -100,8 +100,8 @@ def write_dictionary(output: Path) -> Path:
 
 
 IMAGES = (
-    "The scenes were chosen by a seed before anything was measured: the rule is in `scripts/choose_scenes.py`, the result "
-    "in `conf/scene_table.csv`. Photographs of scikit-image (`skimage:`) come with that package: astronaut (NASA) and "
+    "The scenes were chosen by a seed before anything was measured: the rule is in `scripts/choose_scenes.py`, the "
+    "result in `conf/scene_table.csv`. Photographs of scikit-image (`skimage:`) come with it: astronaut (NASA) and "
     "rocket (SpaceX) public domain, chelsea and coffee CC0, motorcycle from the Middlebury stereo set 2014. The others "
     "are not shipped; put them below the folder that CEM_DATA names:"
 )

@@ -91,7 +91,9 @@ def agreement_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
         total = max(float(share.sum()), 1e-12)
         places = {"helping": table.mean >= table.tol, "harming": table.mean <= -table.tol}
         row = {f"lam_on_{name}": float(share[where].sum()) / total for name, where in places.items()}
-        rows.append({"model": cell.model, "image": cell.image, "scene": cell.scene, "di": diffusion_index(attribution), **row})
+        rows.append(
+            {"model": cell.model, "image": cell.image, "scene": cell.scene, "di": diffusion_index(attribution), **row}
+        )
     return pd.DataFrame(rows, columns=["model", "image", "scene", "di", "lam_on_helping", "lam_on_harming"])
 
 
@@ -105,7 +107,9 @@ def agreement_plot(cells: Sequence[StoredCell]) -> Figure:
         axis = figure.subplots()
         for model in models:
             rows = table[table["model"] == model]
-            axis.plot(rows["di"], rows["lam_on_harming"] * 100, markers[model], color=colours[model], label=model, alpha=0.8)
+            axis.plot(
+                rows["di"], rows["lam_on_harming"] * 100, markers[model], color=colours[model], label=model, alpha=0.8
+            )
         axis.set_xlabel("diffusion index of LAM")
         axis.set_ylabel("LAM outside the ROI that lies\non blocks which harm it, %")
         figure.legend(loc="outside right upper")

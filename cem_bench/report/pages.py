@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cem_bench.report.write import Experiment
 
 CAPTIONS = {
-    "masses": "PSNR of the ROI, above the mean of the models on the same scene, against the sum of positive and of negative effects, one point a model; bars: 95 % over images.",
+    "masses": "PSNR of the ROI above the models' mean on the scene against the two masses; bars: 95 % over images.",
     "radius": "The radius that holds 90 % of the effect against the theoretical reach; bars: 95 % over images.",
     "decay": "Mean |effect| of a block by its distance to the ROI (cross-fit); bands: 95 % over images; dotted: tol.",
     "verdicts": "Mean share of blocks of each verdict.",
@@ -82,7 +82,7 @@ def page(experiment: Experiment, figures: Sequence[Path]) -> str:
 
 
 PAIRED_NOTE = (
-    "Same scenes, donors and noise for both models; Student's 95 % intervals over images; p flips signs of whole images. "
+    "Same scenes, donors and noise for both models; Student's 95 % intervals over images; p flips signs of images. "
     "p cannot be smaller than 2 / 2^images."
 )
 
@@ -93,7 +93,9 @@ def answer(experiment: Experiment) -> str:
         return "**Answer.** " + _spans(experiment.summary)
     rows = experiment.paired
     first, second = rows.iloc[0]["first"], rows.iloc[0]["second"]
-    found = {row["quantity"]: row for row in rows[(rows["first"] == first) & (rows["second"] == second)].to_dict("records")}
+    found = {
+        row["quantity"]: row for row in rows[(rows["first"] == first) & (rows["second"] == second)].to_dict("records")
+    }
     psnr, far, radius = (found.get(name) for name in ("psnr_roi_db", "far_mass_db", "r90_px"))
     if not (psnr and far and radius):
         return "**Answer.** " + _spans(experiment.summary)
@@ -111,7 +113,7 @@ def _spans(summary: pd.DataFrame) -> str:
     size, undecided = summary["size_db"], summary["share_undecided"] * 100
     blocks = summary["share_effect_paper"] * 100
     return (
-        f"Across the {len(summary)} rows of the table the sum of |effect| runs from {size.min():.2f} to {size.max():.2f} dB "
+        f"Across {len(summary)} rows the sum of |effect| runs from {size.min():.2f} to {size.max():.2f} dB "
         f"and the share of blocks with an effect from {blocks.min():.1f} to {blocks.max():.1f} %. "
         f"Between {undecided.min():.1f} and {undecided.max():.1f} % of the blocks stay undecided."
     )
@@ -120,13 +122,14 @@ def _spans(summary: pd.DataFrame) -> str:
 def setting(experiment: Experiment) -> str:
     """Return what was measured on what, in one paragraph."""
     entry, table = experiment.cells[0].entry, experiment.table
+    models, scenes, images = (table[name].nunique() for name in ("model", "scene", "image"))
     tasks = ", ".join(dict.fromkeys(f"{cell.entry['task']}" for cell in experiment.cells))
     rules = ", ".join(dict.fromkeys(cell.rule.describe() for cell in experiment.cells))
     donors = ", ".join(dict.fromkeys(str(cell.entry["donors"]["source"]) for cell in experiment.cells))
     engines = ", ".join(f"{kind} {count}" for kind, count in table["engine"].value_counts().items())
     proof = max((cell.entry["proof"].get("max_abs_db", 0.0) for cell in experiment.cells), default=0.0)
     return (
-        f"**Setting.** {table['model'].nunique()} models, {table['scene'].nunique()} scenes of {table['image'].nunique()} "
+        f"**Setting.** {models} models, {scenes} scenes of {images} "
         f"images (the clusters), task {tasks}; image {entry['size'][0]}x{entry['size'][1]}, ROI {entry['roi'][2]}x"
         f"{entry['roi'][3]}; {rules}; donors: {donors}; tol {entry['tol']:g} dB; cells by engine: {engines}; largest "
         f"difference between engine and full forward on the proof draws {proof:.1e} dB."
@@ -148,7 +151,15 @@ def differences(paired: pd.DataFrame) -> pd.DataFrame:
         name, unit = QUANTITIES[row["quantity"]]
         interval = f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         pair = f"{row['first']} - {row['second']}"
-        rows.append({"pair": pair, "quantity": f"{name}, {unit}", "difference": interval, "p": f"{row['p']:.2g}", "images": row["images"]})
+        rows.append(
+            {
+                "pair": pair,
+                "quantity": f"{name}, {unit}",
+                "difference": interval,
+                "p": f"{row['p']:.2g}",
+                "images": row["images"],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -188,11 +199,18 @@ def _caption(stem: str) -> str:
 
 def again(experiment: Experiment) -> str:
     """Return the commands that make the page again, and what it took."""
-    seconds = sum(cell.entry["session"]["seconds"] for cell in {cell.entry["key"]: cell for cell in experiment.cells}.values())
+    seconds = sum(
+        cell.entry["session"]["seconds"] for cell in {cell.entry["key"]: cell for cell in experiment.cells}.values()
+    )
     commits = sorted({cell.entry["provenance"]["commit"][:10] for cell in experiment.cells})
-    machine = sorted({f"{cell.entry['provenance']['machine']}, torch {cell.entry['provenance']['torch']}" for cell in experiment.cells})
+    machine = sorted(
+        {
+            f"{cell.entry['provenance']['machine']}, torch {cell.entry['provenance']['torch']}"
+            for cell in experiment.cells
+        }
+    )
     return (
-        f"## Again\n\n    python -m cem_bench +experiment={experiment.name}     # measures what is missing, then writes this\n"
+        f"## Again\n\n    python -m cem_bench +experiment={experiment.name}  # measures what is missing, writes this\n"
         f"    python -m cem_bench.report experiment={experiment.name}  # redraws from stored draws\n\n"
         f"Measured in {seconds:.0f} s in all at commit {', '.join(commits)} on {'; '.join(machine)}."
     )

@@ -16,7 +16,7 @@ FAR = 1.08  # networks whose reach is the whole image stand this much right of t
 
 
 def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
-    """Draw PSNR above the mean of all models against positive and against negative mass, one point a model, with intervals.
+    """Draw PSNR above the models' mean against positive and against negative mass, one point a model.
 
     Args:
         summary: one row a model with `label`, `psnr_gain_db`, `positive_mass_db`, `negative_mass_db` and their
@@ -111,7 +111,11 @@ def verdict_plot(summary: pd.DataFrame, look: Look) -> Figure:
         look: gives the colours of the two signs.
     """
     positive, negative = sign_colours(look)
-    parts = (("share_positive", positive, ""), ("share_negative", negative, ""), ("share_undecided", (0.93,) * 3, "////"))
+    parts = (
+        ("share_positive", positive, ""),
+        ("share_negative", negative, ""),
+        ("share_undecided", (0.93,) * 3, "////"),
+    )
     with style():
         figure = Figure(figsize=(WIDTH, 0.24 * len(summary) + 0.8))
         axis = figure.subplots()
@@ -119,7 +123,9 @@ def verdict_plot(summary: pd.DataFrame, look: Look) -> Figure:
         for column, colour, hatch in parts:
             share = summary[column].to_numpy(float) * 100
             name = column.removeprefix("share_")
-            axis.barh(summary["label"], share, left=left, color=colour, hatch=hatch, edgecolor="0.4", lw=0.4, label=name)
+            axis.barh(
+                summary["label"], share, left=left, color=colour, hatch=hatch, edgecolor="0.4", lw=0.4, label=name
+            )
             left += share
         axis.invert_yaxis()
         axis.set_xlabel("blocks outside the ROI, % (the rest: no effect, or out of reach)")
@@ -144,7 +150,9 @@ def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]],
         for axis, (column, label) in zip(axes, columns, strict=True):
             for model in models:
                 rows = table[table["model"] == model].sort_values(x)
-                axis.plot(rows[x], rows[column], marker=markers[model], color=colours[model], label=model, markersize=3.5)
+                axis.plot(
+                    rows[x], rows[column], marker=markers[model], color=colours[model], label=model, markersize=3.5
+                )
                 bands = rows[f"{column}_low"], rows[f"{column}_high"]
                 axis.fill_between(rows[x], *bands, color=colours[model], alpha=0.15, linewidth=0)
             axis.set_xlabel(x.replace("_", " "))

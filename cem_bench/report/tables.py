@@ -80,12 +80,15 @@ def decay_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
         ring = pd.Series(size[outside]).groupby(distance[outside]).mean()
         name = label(cell.model, cell.variant)
         rows += [
-            {"label": name, "image": cell.image, "distance_px": int(at), "size_db": value} for at, value in ring.items()  # pyright: ignore[reportArgumentType]
+            {"label": name, "image": cell.image, "distance_px": int(at), "size_db": value}
+            for at, value in ring.items()  # pyright: ignore[reportArgumentType]
         ]
     found = []
     for (name, at), part in pd.DataFrame(rows).groupby(["label", "distance_px"], sort=False):
         interval = over_images(part["size_db"], part["image"])
-        found.append({"label": name, "distance_px": at, "images": part["image"].nunique(), **_spread("size_db", interval)})
+        found.append(
+            {"label": name, "distance_px": at, "images": part["image"].nunique(), **_spread("size_db", interval)}
+        )
     return pd.DataFrame(found)
 
 

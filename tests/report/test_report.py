@@ -73,7 +73,7 @@ def test_no_stored_cell_says_what_to_run(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match=r"python -m cem_bench \+experiment=sr_ca"):
         write_report("sr_ca", tmp_path)
-    with pytest.raises(FileNotFoundError, match="one of .*denoise_ca"):
+    with pytest.raises(FileNotFoundError, match=r"one of .*denoise_ca"):
         write_report("denoise_cca", tmp_path)
 
 
