@@ -110,6 +110,7 @@ def measure(scene: Scene) -> dict[str, Any]:
 
     from cem_bench.engine import prepare
     from cem_bench.engine.choose import sample_blocks
+    from cem_bench.engine.cone import ConeEngine
     from cem_bench.geometry import Rect
 
     torch.set_num_threads(1)
@@ -135,7 +136,7 @@ def measure(scene: Scene) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     fine = times["fine_blocks"]
     forwards = COARSE * len(blocks) + FINE * fine if scene.schedule == "3+50" else FINE * len(blocks)
-    left = engine.program.share(sample_blocks(observation)) if engine.kind == "cone" else 1.0
+    left = engine.program.share(sample_blocks(observation)) if isinstance(engine, ConeEngine) else 1.0
     plain_s, spent = forwards * times["forward_s"], times["engine_s"]
     return {"network": scene.network, "weights": weights, "task": scene.task, "input_px": scene.side,
             "scale": scene.scale, "schedule": scene.schedule, "precision": scene.precision, "engine": engine.kind,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "cone", "crop", "full")
 # Share of the work up to which the cone still wins against plain forwards, its own bookkeeping included.
-WORTH = 0.93
+WORTH = 0.85
 
 
 def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = "auto", precision: str = "fp32",

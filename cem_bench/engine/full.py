@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Convolution libraries keep packed copies of what they read and write: twice the tensors' own bytes is safe.
 WORKSPACE = 2.0
+CPU_BATCH = 4  # on a CPU a larger batch only leaves the cache
 
 
 class FullEngine:
@@ -31,6 +32,8 @@ class FullEngine:
         with exact_arithmetic():
             row = forward_bytes(self._restorer, observation[None].clone().to(self._dtype))
         self.batch = max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
+        if observation.device.type == "cpu":
+            self.batch = min(self.batch, CPU_BATCH)
 
     def reaches(self, block: Rect) -> bool:
         """Nothing is proven about the network: every block may touch the ROI."""

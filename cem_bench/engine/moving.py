@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from cem_bench.engine.step import Step, argument, axes_of, between, inputs_of, l
 from cem_bench.geometry import Rect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from cem_bench.engine.step import Layouts, Values
@@ -146,6 +145,13 @@ def roll(call: Call, layouts: Layouts) -> Step | None:
     return _moved(call, ref, layout, (sources[0], sources[1]), lambda value: value)
 
 
+_BORDERS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
+    "reflect": lambda index, amounts: np.pad(index, amounts, mode="reflect"),
+    "replicate": lambda index, amounts: np.pad(index, amounts, mode="edge"),
+    "circular": lambda index, amounts: np.pad(index, amounts, mode="wrap"),
+}
+
+
 def pad(call: Call, layouts: Layouts) -> Step | None:
     """Constant, reflected, repeated and cyclic borders, and crops by negative padding."""
     (ref,) = inputs_of(call)[:1]
@@ -161,8 +167,7 @@ def pad(call: Call, layouts: Layouts) -> Step | None:
         if mode == "constant":
             sources.append(read.gather(np.arange(-low, size + high), size))
         else:
-            name = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
-            sources.append(read.gather(np.pad(index, (low, high), mode=name), size))
+            sources.append(read.gather(_BORDERS[mode](index, (low, high)), size))
     step = _moved(call, ref, after, (sources[0], sources[1]), lambda value: value)
     return replace(step, fill=float(argument(call, 3, "value") or 0.0))
 

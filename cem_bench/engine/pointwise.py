@@ -101,6 +101,18 @@ def cat(call: Call, layouts: Layouts) -> Step | None:
     return step and replace(step, layout=step.layout.replaced({axis: call.shape[axis]}))
 
 
+def repeat(call: Call, layouts: Layouts) -> Step | None:
+    """Copies along axes without image positions."""
+    layout = layouts(inputs_of(call)[0])
+    times = call.args[1:] if len(call.args) != 2 else argument(call, 1, "repeats")
+    if not isinstance(times, list | tuple) or len(times) != len(layout.axes):
+        return None
+    grown = [axis for axis, count in enumerate(times) if count != 1]
+    if any(layout.holds(axis) for axis in grown):
+        return None
+    return local(call, layout.replaced({axis: call.shape[axis] for axis in grown}), layouts)
+
+
 def linear(call: Call, layouts: Layouts) -> Step | None:
     """A product along the last axis, weights the same everywhere."""
     layout = layouts(inputs_of(call)[0])

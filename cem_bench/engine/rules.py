@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cem_bench.engine import reads as read
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.moving import getitem, pad, permute, reshape, roll
-from cem_bench.engine.pointwise import along, attention, cat, elementwise, layer_norm, linear, matmul, pointwise
+from cem_bench.engine.pointwise import along, attention, cat, elementwise, layer_norm, linear, matmul, pointwise, repeat
 from cem_bench.engine.sliding import convolution, pooling, separable, shuffle, transposed_convolution
 from cem_bench.engine.step import Step, between, elements, inputs_of
 
@@ -50,6 +50,7 @@ RULES: dict[str, Rule] = {
     "layer_norm": layer_norm,
     "cat": cat,
     "concat": cat,
+    "repeat": repeat,
     "linear": linear,
     "matmul": matmul,
     "bmm": matmul,

@@ -135,6 +135,7 @@ LAYERS = {
     "pad_reflect": lambda: _padded("reflect"),
     "pad_constant": lambda: _padded("constant"),
     "pad_circular": lambda: _padded("circular"),
+    "repeated": lambda: nn.Sequential(Same(lambda x: x.repeat(1, 2, 1, 1)), nn.Conv2d(2 * CHANNELS, CHANNELS, 1)),
     "halves": lambda: Same(lambda x: torch.cat([t * (i + 1) for i, t in enumerate(x.chunk(2, 1))][::-1], 1)),
     "split": lambda: Same(lambda x: torch.cat([x[:, 1:], x[:, :1] - 0.5], 1) / 2 + x),
     "cropped": lambda: Same(lambda x: functional.pad(x[..., 1:-2, 2:], (2, 0, 1, 2))),
