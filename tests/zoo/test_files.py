@@ -60,7 +60,7 @@ def test_a_pickle_with_code_is_refused_by_name_and_not_run(tmp_path):
     target = tmp_path / "ran"
     torch.save({"state_dict": Trap(target)}, tmp_path / "trap.pth")
     (tmp_path / "bare.pth").write_bytes(pickle.dumps(Trap(target)))
-    with pytest.raises(model_zoo.ZooError, match="refused, the pickle asks for (posix|nt).mkdir"):
+    with pytest.raises(model_zoo.ZooError, match=r"refused, the pickle asks for (posix|nt).mkdir"):
         model_zoo.load(NAME, weights=tmp_path / "trap.pth")
     with pytest.raises(model_zoo.ZooError):
         model_zoo.load(NAME, weights=tmp_path / "bare.pth")
