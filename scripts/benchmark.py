@@ -280,7 +280,7 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
     for axis, kind in zip(axes[1:], kinds, strict=True):
         points = [(row["value"], row["ms_a_draw"]) for row in cost if row["what"] == kind]
         axis.plot(*zip(*points, strict=True), "o-", color="#3b6ea5")
-        axis.set(xlabel=kind, ylabel="ms a draw", ylim=(0, None))
+        axis.set(xlabel=kind.replace(" (", "\n("), ylabel="ms a draw", ylim=(0, None))
     for suffix in ("png", "svg"):
         drawing.savefig(OUT / f"benchmark.{suffix}", dpi=130)
 
