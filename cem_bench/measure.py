@@ -22,6 +22,7 @@ from cem_bench.cell import Cell
 from cem_bench.geometry import Rect
 from cem_bench.matrix import EffectMatrix, unit_of
 from cem_bench.outcome import to_measure
+from cem_bench.sampling import Request
 from cem_bench.store import Store
 
 
@@ -112,12 +113,17 @@ def measure_matrix(
     return matrix, store, {"key": store.key, **record}
 
 
+def _next_round(cell: Cell, store: Store, live: list[int]) -> list[Request]:
+    labels = None if cell.pool.strata is None else store.strata(live)
+    return cell.rule.next_round(store.effects(live, cell.options.outcome), labels)
+
+
 def _draw_rounds(bench: Bench, store: Store, live: list[int], progress: Progress) -> list[tuple[int, int]]:
     """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written."""
     cell, fresh = bench.cell, []
     known = done = len(store.rows)
     try:
-        while requests := cell.rule.next_round(store.effects(live, cell.options.outcome)):
+        while requests := _next_round(cell, store, live):
             known += sum(request.last - request.first for request in requests)
             for request in requests:
                 store.append(bench.run(request))

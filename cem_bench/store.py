@@ -102,6 +102,11 @@ class Store:
         """Return the effects of draws 0, 1, 2, ... of every block asked for (an empty array where there is none)."""
         return effects_by_block(self.rows, blocks, outcome)
 
+    def strata(self, blocks: Iterable[int]) -> dict[int, np.ndarray]:
+        """Return the donor stratum of draws 0, 1, 2, ... of every block asked for."""
+        found = {int(block): rows["stratum"].to_numpy() for block, rows in self.rows.groupby("block")}  # pyright: ignore
+        return {block: found.get(block, np.empty(0, np.int64)) for block in blocks}
+
     def append(self, unit: Mapping[str, np.ndarray]) -> None:
         """Keep one unit of work (all draws of one request), writing to disk every few seconds."""
         self._waiting.append(pd.DataFrame(unit))

@@ -13,11 +13,13 @@ from cem_bench import maps
 from cem_bench.bench import Bench, MeasureError
 from cem_bench.cell import Cell, Options
 from cem_bench.degrade import Bicubic, Noise
-from cem_bench.donors import DonorPool
+from cem_bench.donors import DonorPool, stratify
 from cem_bench.measure import measure
 from cem_bench.outcome import OUTCOMES, psnr
 from cem_bench.restore import as_model
 from cem_bench.sampling import Paper, Request, Uniform
+from cem_bench.sequential import Sequential
+from cem_bench.store import Store
 
 FULL = Options(engine="full")
 
@@ -168,6 +170,17 @@ def test_paper_rule_counts_fine_draws_alone(cell: Cell, tmp_path):
         assert measured.effect_map.n[place] == 4
 
 
+def test_sequential_rule_with_donor_strata_resumes(cell: Cell, tmp_path):
+    pool = stratify(cell.pool, 4, seed=1)
+    rule = Sequential(tol=1e-3, minimum=2, maximum=12)
+    cell = dataclasses.replace(cell, pool=pool, rule=rule)
+    first = measure(cell, tmp_path)
+    n = first.effect_map.n[first.effect_map.status == maps.MEASURED]
+    assert n.min() >= 2
+    assert n.max() > n.min(), "draws go where they are needed"
+    assert measure(cell, tmp_path).record["session"]["new_draws"] == 0
+
+
 def test_roi_blocks_are_not_counted_unless_asked(cell: Cell, tmp_path):
     effect_map = measure(cell, tmp_path).effect_map
     assert (effect_map.status == maps.ROI).sum() == 4
@@ -201,18 +214,22 @@ def test_psnr_outcomes_agree_with_their_definition(rng):
 
 
 def test_a_wrong_engine_is_caught(cell: Cell, tmp_path, monkeypatch):
-    """An engine whose numbers are off by more than 1e-3 dB stops the run with the engine's own diagnosis."""
+    """Draws that are off by more than 1e-3 dB stop the run with the engine's own diagnosis."""
     options = dataclasses.replace(cell.options, engine="cone")
-    wrong = dataclasses.replace(cell, options=options)
-    real = Bench.of(wrong).engine
-    original = type(real).outputs
+    bench = Bench.of(dataclasses.replace(cell, options=options))
+    exact = bench.engine.outputs
 
-    def biased(self, block, patches):
-        outputs = original(self, block, patches).clone()
+    def biased(block, patches):
+        outputs = exact(block, patches).clone()
         outputs[1:] += 1e-3
         return outputs
 
-    monkeypatch.setattr(type(real), "outputs", biased)
+    store, fresh = Store(tmp_path, bench.cell.identity()), [(11, k) for k in range(8)]
+    monkeypatch.setattr(bench.engine, "outputs", biased)
+    store.append(bench.run(Request(11, 0, 8)))
     with pytest.raises(MeasureError, match=r"differs from the full forward by .* dB .* first op that differs"):
-        measure(wrong, tmp_path)
-    assert list(tmp_path.rglob("draws-*.parquet")), "what was measured is kept for inspection"
+        bench.prove(store, fresh, lambda done, total, stage: None)
+    monkeypatch.undo()
+    right = Store(tmp_path / "right", bench.cell.identity())
+    right.append(bench.run(Request(11, 0, 8)))
+    assert bench.prove(right, fresh, lambda done, total, stage: None)["max_abs_db"] < 1e-5
