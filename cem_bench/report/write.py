@@ -20,7 +20,7 @@ from cem_bench.store import write_atomically
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
 PAIRED = ("psnr_roi_db", "positive_mass_db", "negative_mass_db", "far_mass_db", "r90_px")
-PANEL_COLUMNS = 7
+PANEL_COLUMNS, PANEL_SCENES = 7, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,22 +135,23 @@ def _in(cell: StoredCell, row: Mapping[Any, Any]) -> bool:
     return (cell.model, cell.variant, cell.entry["task"]) == (row["model"], row["variant"], row["task"])
 
 
-def _scenes(experiment: Experiment, shipped: Path, private: Path) -> list[Path]:
-    """Draw every scene: all models beside each other, and the first pair's difference."""
+def _scenes(experiment: Experiment, shown: Path, private: Path) -> list[Path]:
+    """Draw every scene, all models beside each other; the first shipped ones are for the page, the rest to look at."""
     paths, seed = [], min(cell.entry["seed"] for cell in experiment.cells)
     by_scene: dict[str, list[StoredCell]] = {}
     for cell in experiment.cells:
         if cell.entry["seed"] == seed:
             by_scene.setdefault(cell.scene, []).append(cell)
+    for_page = [scene for scene, cells in by_scene.items() if cells[0].shipped and scene.endswith("_1")][:PANEL_SCENES]
     for scene, cells in by_scene.items():
         for number, start in enumerate(range(0, len(cells), PANEL_COLUMNS)):
             stem = f"scene_{scene}" + (f"_{number + 1}" if len(cells) > PANEL_COLUMNS else "")
             figure = panels.scene_figure(cells[start : start + PANEL_COLUMNS], experiment.palette)
-            paths += save_figure(figure, shipped / stem) if cells[0].shipped else _private(figure, private / stem)
-        if cells[0].shipped:
-            paths += _pair(experiment, cells, shipped / f"difference_{scene}")
-            if experiment.options.get("lam_steps"):
-                paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), shipped / f"lam_{scene}")
+            paths += save_figure(figure, shown / stem) if scene in for_page else _private(figure, private / stem)
+        if scene in for_page and experiment.options.get("lam_steps"):
+            paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), shown / f"lam_{scene}")
+    for scene in for_page[:1]:
+        paths += _pair(experiment, by_scene[scene], shown / f"difference_{scene}")
     return paths
 
 
