@@ -1,7 +1,7 @@
 """All regions of interest at once: the effect of every block on every output block. No torch.
 
-One full forward holds the effect of one block on every part of the output. Kept, it gives a block x block matrix for the
-price of one map, and with it how far effects carry over the whole image instead of around one hand-picked ROI.
+One full forward holds the effect of one block on every part of the output. Kept, it gives a block x block matrix for
+the price of one map, and with it how far effects carry over the whole image, not around one hand-picked ROI alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a measured effect matrix leaves for its reader: the sparse matrix, its decay with distance, a figure, a record."""
+"""What a measured effect matrix leaves for its reader: sparse matrix, decay with distance, figure and record."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def _decay_figure(matrix: EffectMatrix, record: dict[str, Any]) -> Figure:
     for share, name in ((0.5, "r50"), (0.9, "r90")):
         radius = matrix.radius_px(share)
         axes.axvline(radius, color="0.6", linestyle=":")
-        axes.annotate(f"{name} = {radius:g} px", (radius, 0.97), xycoords=("data", "axes fraction"), fontsize=7, va="top")
+        at = {"xycoords": ("data", "axes fraction"), "fontsize": 7, "va": "top"}
+        axes.annotate(f"{name} = {radius:g} px", (radius, 0.97), **at)
     axes.set_yscale("log")
     axes.set_xlabel("distance between block and target (px)")
     axes.set_ylabel("effect of a block on a target (dB)")

@@ -1,8 +1,9 @@
 """The store: every draw ever measured, under a key that names all that could change its number.
 
 A run lives in `ROOT/KEY/`: `identity.json` (what the key hashes), `record.json` (who measured it, when, with what),
-and shards `draws-00000.parquet` (or `matrix-...`) of whole units of work. Every file is written beside its place, synced and moved
-in by one rename; a shard is never changed. Killing the writer costs the draws since the last flush, never a file.
+and shards `draws-00000.parquet` (or `matrix-...`) of whole units of work. Every file is written beside its place,
+synced and moved in by one rename; a shard is never changed. Killing the writer costs the draws since the last flush,
+never a file.
 """
 
 from __future__ import annotations
