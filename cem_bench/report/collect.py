@@ -124,6 +124,11 @@ class StoredCell:
             return np.asarray(image)
 
 
+def has_cells(output: Path, experiment: str) -> bool:
+    """Whether anything of an experiment is stored."""
+    return any((output / "store" / "experiments" / experiment).glob("*.json"))
+
+
 def read_cells(output: Path, experiment: str) -> list[StoredCell]:
     """Read the cells of an experiment, in the order of their names.
 

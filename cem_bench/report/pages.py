@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -165,19 +165,30 @@ def differences(paired: pd.DataFrame) -> pd.DataFrame:
 
 def missing(experiment: Experiment) -> str:
     """Return the list of what the sweep asks for and this table does not hold."""
-    absent = experiment.plan.get("missing", {})
     stored = {"model": set(experiment.table["model"]), "scene": set(experiment.table["scene"])}
-    lines = [
-        f"- {key} `{value}`: {reason}"
-        for key, reasons in absent.items()
-        for value, reason in reasons.items()
-        if value not in stored.get(key, set())
-    ]
-    lines += [f"- failed: {text}" for text in experiment.plan.get("failed", [])]
+    lines = absent(experiment.plan, stored)
     expected = experiment.plan.get("cells", 0)
     if expected > len(experiment.table):
         lines.append(f"- {len(experiment.table)} cells are in the table; the sweep that ran here asks for {expected}")
     return "## Not in this table\n\n" + "\n".join(lines) if lines else ""
+
+
+def absent(plan: Mapping[str, Any], stored: Mapping[str, set[str]]) -> list[str]:
+    """Return a line for every model and scene that could not run and is not stored, and for every failure."""
+    lines = [
+        f"- {key} `{value}`: {reason}"
+        for key, reasons in plan.get("missing", {}).items()
+        for value, reason in reasons.items()
+        if value not in stored.get(key, set())
+    ]
+    return lines + [f"- failed: {text}" for text in plan.get("failed", [])]
+
+
+def page_without_cells(name: str, question: str, plan: Mapping[str, Any]) -> str:
+    """Return the page of an experiment of which nothing could run."""
+    lines = "\n".join(absent(plan, {}))
+    command = f"    python -m cem_bench +experiment={name}"
+    return f"# {name}: {question}\n\n**Not measured yet.** What it needs is not here:\n\n{lines}\n\n{command}\n"
 
 
 def pictures(figures: Sequence[Path]) -> str:

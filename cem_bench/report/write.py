@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from cem_bench.figures import save_figure
 from cem_bench.report import ablations, lam_rows, pages, panels, plots
-from cem_bench.report.collect import StoredCell, read_cells
+from cem_bench.report.collect import StoredCell, has_cells, read_cells
 from cem_bench.report.tables import cells_table, decay_table, paired_table, summary_table
 from cem_bench.store import write_atomically
 
@@ -81,13 +81,18 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
         palette: `paper` or `safe` (for colour-blind readers).
 
     Returns:
-        The files written, tables first.
+        The files written, tables first; where a sweep found nothing that can run here, a page that says so.
 
     Raises:
         FileNotFoundError: if there is no such experiment or no stored cell of it.
     """
-    experiment = read_experiment(name, output, palette)
     folder = output / name
+    if not has_cells(output, name) and (folder / "plan.json").is_file():
+        said: Any = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))
+        text = pages.page_without_cells(name, said["question"], json.loads((folder / "plan.json").read_text()))
+        write_atomically(folder / "README.md", text.encode())
+        return [folder / "README.md"]
+    experiment = read_experiment(name, output, palette)
     tables = _write_tables(experiment, folder)
     figures = [path for stem, draw in _figures(experiment).items() for path in save_figure(draw(), folder / stem)]
     figures += _scenes(experiment, folder, output / "private" / name)
