@@ -11,7 +11,7 @@ from model_zoo.loading import _bare
 # the definition in the reference code does not run, so there is no probe and its tensors fit no network
 NO_NETWORK = ("ESPCN",)
 # filled by the rule these grow to 1e8 and beyond, or sharpen a softmax, and answer to the last bit of arithmetic:
-# an input changed by 1e-7 moves the output by more than the tolerance (checked below), so the probe of another processor
+# an input changed by 1e-7 moves the output by more than the tolerance (checked below), so another processor's probe
 # is not met here. A transcription of the official pooling variants of RCAN missed theirs by the same amount.
 ILL_CONDITIONED = (
     "RCAN",
