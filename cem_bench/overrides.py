@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -35,7 +35,8 @@ def check_overrides(conf: Path, arguments: list[str]) -> str:
         parsed = OverridesParser.create().parse_overrides(given)
     except HydraException as error:
         return f"cannot read the command line: {_first_line(error)}"
-    choices = [_choices(override) for override in parsed]
+    # what a glob matches is known only to the sweep
+    choices = [_choices(override) for override in parsed if not isinstance(override.value(), Glob)]
     first = [options[0] for options in choices]
     for position, options in enumerate(choices):
         for option in options if position == 0 else options[1:]:

@@ -38,12 +38,19 @@ def setting_of(variant: str) -> str:
 
 
 def setting_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model and setting: means over images with intervals.
+    """Return one row a model and setting: means over images with intervals of what the setting changes within an image.
 
     Args:
         table: from `cells_table`, with a `variant` of one key in every row.
+
+    Returns:
+        Differences between images are taken out before the intervals: only the setting's effect is compared.
+
+    Source: within-subject intervals, Cousineau 2005, doi 10.20982/tqmp.01.1.p042.
     """
-    rows = []
+    rows, columns = [], [column for column, _ in SHOWN]
+    own = table.groupby(["model", "image"])[columns].transform("mean")
+    table = table.assign(**(table[columns] - own + table.groupby("model")[columns].transform("mean")))  # pyright: ignore[reportArgumentType]
     for (model, variant), part in table.groupby(["model", "variant"], sort=False):
         row: dict[str, Any] = {"model": model, "setting": setting_of(str(variant))}
         for column, _ in SHOWN:

@@ -16,7 +16,7 @@ CAPTIONS = {
     "radius": "The radius that holds 90 % of the effect against the theoretical reach; bars: 95 % over images.",
     "decay": "Mean |effect| of a block by its distance to the ROI (cross-fit); bands: 95 % over images; dotted: tol.",
     "verdicts": "Mean share of blocks of each verdict.",
-    "setting": "The map's numbers against the varied setting; bands: 95 % over images.",
+    "setting": "The map's numbers against the varied setting; bands: 95 %, differences between images taken out.",
     "multitask": "Shares of blocks (pie), mean PSNR of the ROI and mean range of effects, by task and model.",
     "lam_against_cem": "Diffusion index of LAM against the share of LAM on blocks that harm the ROI.",
 }

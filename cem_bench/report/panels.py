@@ -39,7 +39,7 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
         axes = figure.subplots(4, columns, height_ratios=(1, 1, 0.13, 1), squeeze=False)
         _inputs(axes[:, 0], cells[0])
         for column, cell in zip(axes.T[1:], cells, strict=True):
-            name = cell.variant or cell.model
+            name = f"{cell.model}\n{cell.variant}" if cell.variant else cell.model
             show(column[0], cell.picture("restored"), cell, f"{name}\n{cell.entry['psnr_roi_db']:.2f} dB")
             draw_map(column[1], cell.effect_map, cell.picture("clean"), cell.roi, look)
             bare(column[1])

@@ -48,6 +48,11 @@ class Experiment:
     palette: str
 
     @property
+    def order(self) -> list[tuple[str, str]]:
+        """Model and variant in the order of the summary's rows."""
+        return list(self.summary[["model", "variant"]].itertuples(index=False, name=None))
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """The file's `report` part."""
         return self.said.get("report") or {}
@@ -143,20 +148,23 @@ def _in(cell: StoredCell, row: Mapping[Any, Any]) -> bool:
 def _scenes(experiment: Experiment, shown: Path, private: Path) -> list[Path]:
     """Draw every scene, all models beside each other; the first shipped ones are for the page, the rest to look at."""
     paths, seed = [], min(cell.entry["seed"] for cell in experiment.cells)
-    by_scene: dict[str, list[StoredCell]] = {}
-    for cell in experiment.cells:
+    by_scene: dict[tuple[str, str], list[StoredCell]] = {}
+    for cell in sorted(experiment.cells, key=lambda cell: experiment.order.index((cell.model, cell.variant))):
         if cell.entry["seed"] == seed:
-            by_scene.setdefault(cell.scene, []).append(cell)
-    for_page = [scene for scene, cells in by_scene.items() if cells[0].shipped and scene.endswith("_1")][:PANEL_SCENES]
-    for scene, cells in by_scene.items():
+            by_scene.setdefault((cell.scene, cell.entry["task"]), []).append(cell)
+    tasks = {task for _, task in by_scene}
+    scenes = sorted({scene for (scene, _), cells in by_scene.items() if cells[0].shipped and scene.endswith("_1")})
+    for (scene, task), cells in sorted(by_scene.items()):
+        folder = shown if scene in scenes[:PANEL_SCENES] else private
+        name = f"{scene}_{task}" if len(tasks) > 1 else scene
         for number, start in enumerate(range(0, len(cells), PANEL_COLUMNS)):
-            stem = f"scene_{scene}" + (f"_{number + 1}" if len(cells) > PANEL_COLUMNS else "")
+            stem = f"scene_{name}" + (f"_part{number + 1}" if len(cells) > PANEL_COLUMNS else "")
             figure = panels.scene_figure(cells[start : start + PANEL_COLUMNS], experiment.palette)
-            paths += save_figure(figure, shown / stem) if scene in for_page else _private(figure, private / stem)
-        if scene in for_page and experiment.options.get("lam_steps"):
-            paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), shown / f"lam_{scene}")
-    for scene in for_page[:1]:
-        paths += _pair(experiment, by_scene[scene], shown / f"difference_{scene}")
+            paths += save_figure(figure, folder / stem) if folder is shown else _private(figure, folder / stem)
+        if folder is shown and experiment.options.get("lam_steps"):
+            paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), folder / f"lam_{name}")
+        if scene in scenes[:1]:
+            paths += _pair(experiment, cells, shown / f"difference_{name}")
     return paths
 
 
