@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -119,7 +120,7 @@ def report(sweep: Sweep, failures: list[str]) -> None:
     from cem_bench.report import write_report
     from cem_bench.store import write_atomically
 
-    given = dict(text.partition("=")[::2] for text in sweep.fixed)
+    given = {key: value for key, _, value in (text.partition("=") for text in sweep.fixed)}
     output, palette = Path(given.get("output", "results")), given.get("palette", "paper")
     plan_text = json.dumps({"cells": len(sweep.cells), "missing": sweep.missing, "failed": failures}, indent=1) + "\n"
     write_atomically(output / sweep.experiment / "plan.json", plan_text.encode())
@@ -139,7 +140,7 @@ def launch(failures: list[str], cells: int) -> None:
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def job(config: DictConfig) -> None:
-        overrides = list(hydra.core.hydra_config.HydraConfig.get().overrides.task)
+        overrides = list(HydraConfig.get().overrides.task)
         OmegaConf.resolve(config)
         try:
             if config.question:

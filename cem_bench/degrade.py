@@ -22,7 +22,10 @@ from cem_bench.geometry import Rect
 class Degradation(Protocol):
     """What every degradation offers."""
 
-    task: ClassVar[str]
+    @property
+    def task(self) -> str:
+        """SR, DN, DR, or restore for the others."""
+        ...
 
     @property
     def scale(self) -> int:
@@ -228,10 +231,10 @@ def rain_layer(level: str, seed: int, height: int, width: int) -> tuple[np.ndarr
     rng = np.random.Generator(np.random.Philox(seed))
     spans = RAIN_LEVELS[str(rng.choice(list(RAIN_LEVELS))) if level == "random" else level]
     drawn = {
-        "amount": float(rng.uniform(*spans["amount"])),
+        "amount": float(rng.uniform(spans["amount"][0], spans["amount"][1])),
         "width": float(rng.choice(spans["width"], p=spans["odds"])),
-        "length": float(rng.integers(*map(int, spans["length"]), endpoint=True)),
-        "angle": float(rng.integers(*map(int, spans["angle"]), endpoint=True)),
+        "length": float(rng.integers(int(spans["length"][0]), int(spans["length"][1]), endpoint=True)),
+        "angle": float(rng.integers(int(spans["angle"][0]), int(spans["angle"][1]), endpoint=True)),
         "beta": float(rng.uniform(0.6, 1.0)),
     }
     noise = rng.random((height, width))

@@ -198,5 +198,5 @@ def save_pool(pool: DonorPool, path: Path) -> None:
     arrays = {"patches": pool.patches, "names": pool.names}
     if pool.strata is not None:
         arrays["strata"] = pool.strata
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
     path.with_suffix(".json").write_text(json.dumps(pool.manifest | {"sha256": pool.sha256}, indent=2) + "\n")

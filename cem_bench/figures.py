@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -39,7 +40,7 @@ class Look:
     blend: float = 0.7
 
     @property
-    def cmap(self) -> mpl.colors.Colormap:
+    def cmap(self) -> Colormap:
         """The colour map, blue to red over -1..1."""
         return mpl.colormaps[PALETTES[self.palette]]
 

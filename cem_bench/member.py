@@ -17,7 +17,9 @@ from cem_bench.measure import Measurement
 from cem_bench.store import write_atomically
 
 PICTURES = ("clean", "observation", "restored")
-NOT_VARIANTS = ("model", "scene", "seed", "task", "experiment")
+NOT_VARIANTS = ("model", "scene", "seed", "task")
+# these name no cell of their own: how much was drawn, how it was run, where it was put
+HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "device")
 FACTS = ("network", "reach", "global_statistics", "parameters")
 
 
@@ -44,8 +46,9 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
     images = {"clean": cell.scene.clean, "observation": measured.observation, "restored": measured.restored}
     for name in PICTURES:
         Image.fromarray(images[name]).save(measured.store.folder / f"{name}.png", optimize=True)
-    chosen = dict(sorted(override.lstrip("+").split("=", 1) for override in overrides))
-    name = ",".join(f"{key}={value}" for key, value in chosen.items() if key != "experiment")
+    given = sorted(override.lstrip("+").split("=", 1) for override in overrides)
+    chosen = {key: value for key, value in given if key.split(".")[0] not in HOW}
+    name = ",".join(f"{key}={value}" for key, value in chosen.items())
     path = members_folder(output, experiment) / (re.sub(r"[^\w.,=+-]", "_", name) + ".json")
     variant = {key: value for key, value in chosen.items() if key not in NOT_VARIANTS}
     entry = _entry(cell, measured) | {"variant": variant}

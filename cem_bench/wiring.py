@@ -111,9 +111,9 @@ def build_degradation(config: DictConfig, model: Model) -> Degradation:
     known = model.facts.get("name") in model_zoo.list_models()
     named = model_zoo.card(model.facts["name"]).degradation if known else {}
     if "noise" in named:
-        return Noise(float(named["noise"]))
+        return Noise(float(named["noise"]))  # pyright: ignore[reportReturnType] - a ClassVar fits a property
     if "rain" in named:
-        return Rain(named["rain"])
+        return Rain(named["rain"])  # pyright: ignore[reportReturnType]
     if len(model.tasks) != 1:
         known = f"restores {', '.join(model.tasks)}" if model.tasks else "does not say its task"
         raise ValueError(f"{model.name} {known}: choose one, as task=dn50, task=rain_medium or task=sr_x4_same_size.")
@@ -192,8 +192,8 @@ def why_no_model(name: str) -> str:
 def why_no_scene(name: str) -> str:
     """Say why a scene cannot run here and what to do; "" if it can."""
     table = table_scenes(CONF / "scene_table.csv")
-    node = table[name] if name in table else OmegaConf.load(CONF / "scene" / f"{name}.yaml")
-    source = OmegaConf.create({"source": node["source"]}).source
+    node = OmegaConf.create(table[name]) if name in table else OmegaConf.load(CONF / "scene" / f"{name}.yaml")
+    source = str(OmegaConf.select(node, "source"))
     if "CEM_DATA-is-not-set" in source:
         return "CEM_DATA is not set; results/README.md says where to get the image"
     here = ":" in source or Path(source).is_file()

@@ -13,6 +13,11 @@ RED = (128 / 255, (112.0 / 255, -93.786 / 255, -18.214 / 255))
 class LumaOnly(nn.Module):
     """Restores Y with a one-channel network and enlarges Cb and Cr bicubically."""
 
+    to_luma: Tensor
+    to_luma_offset: Tensor
+    to_rgb: Tensor
+    to_rgb_offset: Tensor
+
     def __init__(self, network: nn.Module, scale: int) -> None:
         """Args: network: (B, 1, h, w) to (B, 1, h * scale, w * scale); scale: output pixels per input pixel."""
         super().__init__()

@@ -79,7 +79,7 @@ def _download(entry: Card, what: str) -> Path:
             known_hash=f"sha256:{entry.sha256}",
             fname=entry.checkpoint,
             path=cache_folder(),
-            downloader=_resumed,
+            downloader=_resumed,  # pyright: ignore[reportArgumentType]
         )
     except (requests.RequestException, OSError, ValueError) as error:
         raise ZooError(f"{what}; {entry.address} could not be fetched ({type(error).__name__})") from error

@@ -15,11 +15,11 @@ KEYS = {"experiment": "", "palette": "paper", "output": "results"}
 def main(arguments: list[str]) -> None:
     """Redraw tables, figures and page of one experiment, or of several named with commas; or judge the claims."""
     if "claims" in arguments:
-        rest = dict(argument.partition("=")[::2] for argument in arguments if argument != "claims")
+        rest = _given([argument for argument in arguments if argument != "claims"])
         paths = write_claims(Path(rest.get("output", KEYS["output"])))
         print(f"claims: {len(paths)} files, {paths[-1]} is the page; columns: {write_dictionary(paths[0].parent)}")
         return
-    given = dict(argument.partition("=")[::2] for argument in arguments)
+    given = _given(arguments)
     unknown = sorted(set(given) - set(KEYS))
     if unknown or not given.get("experiment"):
         sys.exit(
@@ -32,6 +32,10 @@ def main(arguments: list[str]) -> None:
         except (FileNotFoundError, ValueError) as error:
             sys.exit(f"cem_bench.report: {error}")
         print(f"{experiment}: {len(paths)} files in {paths[0].parent}")
+
+
+def _given(arguments: list[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
 
 
 if __name__ == "__main__":

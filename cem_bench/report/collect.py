@@ -81,7 +81,8 @@ class StoredCell:
     @property
     def grid(self) -> Grid:
         """The blocks of the image."""
-        return Grid(*self.entry["size"], self.entry["block"])
+        height, width = self.entry["size"]
+        return Grid(height, width, self.entry["block"])
 
     @cached_property
     def status(self) -> np.ndarray:

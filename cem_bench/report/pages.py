@@ -53,7 +53,8 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
                 continue
             factor, digits = (100, 1) if column.startswith("share") else (1, 1 if column.endswith("px") else 2)
             ends = (row[f"{column}_low"] * factor, row[f"{column}_high"] * factor)
-            text[title] = f"{value * factor:.{digits}f} [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+            interval = f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends[0] == ends[0] else ""
+            text[title] = f"{value * factor:.{digits}f}{interval}"
         rows.append(text)
     return pd.DataFrame(rows)
 

@@ -37,7 +37,7 @@ MARKERS = "osD^vP*Xp<>hd8"
 @contextmanager
 def style() -> Iterator[None]:
     """Draw inside in the house style."""
-    with mpl.rc_context(RC):
+    with mpl.rc_context(RC):  # pyright: ignore[reportArgumentType]
         yield
 
 

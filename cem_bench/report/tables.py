@@ -81,7 +81,7 @@ def decay_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
         name = label(cell.model, cell.variant)
         rows += [
             {"label": name, "image": cell.image, "distance_px": int(at), "size_db": value}
-            for at, value in ring.items()  # pyright: ignore[reportArgumentType]
+            for at, value in zip(ring.index.to_numpy(), ring.to_numpy(), strict=True)
         ]
     found = []
     for (name, at), part in pd.DataFrame(rows).groupby(["label", "distance_px"], sort=False):

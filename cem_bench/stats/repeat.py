@@ -61,10 +61,10 @@ def repeatability(halves: ArrayLike, *, tol: float = 0.01, confidence: float = 0
     flips = float((sides[coloured, 0] != sides[coloured, 1]).mean()) if coloured.any() else float("nan")
     count = len(means)
     if count < 4 or (np.ptp(means, axis=0) == 0).any():
-        return Repeatability(flips, int(coloured.sum()), *(float("nan"),) * 4, count)
+        return Repeatability(flips, int(coloured.sum()), np.nan, np.nan, np.nan, np.nan, count)
     between = 2 * means.mean(axis=1).var(ddof=1)
     within = ((means[:, 0] - means[:, 1]) ** 2 / 2).mean()
-    r = float(np.clip(np.corrcoef(means.T)[0, 1], -1, 1))
+    r = float(np.clip(np.asarray(np.corrcoef(means.T))[0, 1], -1, 1))
     half = stats.norm.ppf((1 + confidence) / 2) / np.sqrt(count - 3)
     centre = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15))
     ends = (float(np.tanh(centre - half)), float(np.tanh(centre + half)))

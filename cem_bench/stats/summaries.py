@@ -98,7 +98,7 @@ def rings(sizes: Array, distance: Array, width: float) -> tuple[Array, Array]:
     """
     index = np.floor(distance / width).astype(np.int64)
     kept = np.unique(index)
-    return kept * width, np.array([sizes[index == ring].mean() for ring in kept])
+    return np.asarray(kept * width, dtype=np.float64), np.array([float(sizes[index == ring].mean()) for ring in kept])
 
 
 def map_summary(

@@ -130,7 +130,7 @@ def randomisation(means: ArrayLike, halves: ArrayLike, randomised: Mapping[str, 
 def _rank_correlation(one: Array, two: Array) -> float:
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(two) == 0:
         return float("nan")
-    return float(stats.spearmanr(one, two).statistic)
+    return float(stats.spearmanr(one, two).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def noise_share(effects: ArrayLike) -> Array:

@@ -80,6 +80,8 @@ class Normalised(nn.Module):
     (fixed DIV2K mean, taken off and then scaled) or "learned" (scaled and then a layer of the checkpoint).
     """
 
+    mean: Tensor
+
     def __init__(self, shift: str, inner_range: float) -> None:
         """Args: shift: "none", "constant" or "learned"; inner_range: the factor between outside and inside."""
         super().__init__()

@@ -74,9 +74,9 @@ class SRDenseNet(nn.Module):
             *(DenseBlock(width + added * index, growth, layers, fresh) for index in range(blocks))
         )
         self.bottleneck = conv(width + added * blocks, wide, 1)
-        kernel = {"kernel_size": 3, "output_padding": 1} if fresh else {"kernel_size": 4}
-        self.up1 = nn.ConvTranspose2d(wide, wide, stride=2, padding=1, **kernel)
-        self.up2 = nn.ConvTranspose2d(wide, wide, stride=2, padding=1, **kernel)
+        kernel, extra = (3, 1) if fresh else (4, 0)
+        self.up1 = nn.ConvTranspose2d(wide, wide, kernel, stride=2, padding=1, output_padding=extra)
+        self.up2 = nn.ConvTranspose2d(wide, wide, kernel, stride=2, padding=1, output_padding=extra)
         self.between = nn.ReLU() if fresh else nn.Identity()
         self.last = conv(wide, 3)
 

@@ -252,6 +252,7 @@ class CrossScale(nn.Module):
         """Args: features: channels; patch: side in pixels; scale: between the two; sharpness: of the softmax."""
         super().__init__()
         self.patch, self.scale, self.sharpness = patch, scale, sharpness
+        self.escape_NaN: Tensor
         self.register_buffer("escape_NaN", torch.full((1,), 1e-4))
         self.conv_match_1 = active(conv(features, features // 2, 1))
         self.conv_match_2 = active(conv(features, features // 2, 1))

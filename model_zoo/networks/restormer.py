@@ -78,6 +78,7 @@ class WindowAttention(nn.Module):
         self.rel_height = nn.Parameter(torch.randn(2 * self.around - 1, head_features) * head_features**-0.5)
         self.rel_width = nn.Parameter(torch.randn(2 * self.around - 1, head_features) * head_features**-0.5)
         steps = torch.arange(self.around)[None] - torch.arange(window)[:, None] + self.around - 1
+        self.steps: Tensor
         self.register_buffer("steps", steps, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

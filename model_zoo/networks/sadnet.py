@@ -40,7 +40,7 @@ class PointedConv(nn.Module):
 
         first, second, mask = self.conv_offset_mask(pointers).chunk(3, dim=1)
         places = torch.cat([first, second], 1)
-        return deform_conv2d(x, places, self.weight, self.bias, padding=1, mask=torch.sigmoid(mask))
+        return deform_conv2d(x, places, self.weight, self.bias, padding=(1, 1), mask=torch.sigmoid(mask))
 
 
 class AdaptiveBlock(nn.Module):

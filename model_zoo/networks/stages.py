@@ -134,6 +134,10 @@ class MPRNet(nn.Module):
     Source: Zamir et al. 2021, 10.1109/CVPR46437.2021.01458.
     """
 
+    shallow_feat1: nn.Sequential
+    shallow_feat2: nn.Sequential
+    shallow_feat3: nn.Sequential
+
     def __init__(
         self, *, features: int = 80, growth: int = 48, wide: int = 32, blocks: int = 8, clamp: bool = False
     ) -> None:

@@ -15,6 +15,9 @@ NO_NETWORK = ("ESPCN",)
 # is not met here. A transcription of the official pooling variants of RCAN missed theirs by the same amount.
 ILL_CONDITIONED = (
     "RCAN",
+    "RCAN_DN",
+    "RCAN_DR",
+    "RCAN_mix",
     "RCAN_pooling16",
     "RCAN_pooling2x2",
     "RCAN_pooling3x3",
