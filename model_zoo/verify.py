@@ -64,7 +64,8 @@ def pairs(entry: Card, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         most: at most so many images, in order of their names.
 
     Yields:
-        One pair an image. Noise is not rounded or cut, and seeded by the image's place in the list.
+        One pair an image. Noise is seeded by the image's place in the list, and cut and truncated to 8 bit only where
+        the card says `eight_bit`.
     """
     root = folder(entry)
     if "bicubic" in entry.degradation:
@@ -74,10 +75,12 @@ def pairs(entry: Card, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             height, width = (side * entry.scale for side in _image(small).shape[:2])
             yield _image(small).astype(np.float64), clean[:height, :width]
     elif "noise" in entry.degradation:
+        eight_bit = entry.degradation.get("eight_bit", False)
         for place, path in enumerate(_first(root, most)):
             clean = _image(path)
             noise = np.random.Generator(np.random.Philox(place)).normal(0, entry.degradation["noise"], clean.shape)
-            yield clean + noise, clean
+            noisy = clean + noise
+            yield (noisy.clip(0, 255).astype(np.uint8).astype(np.float64) if eight_bit else noisy), clean
     elif "rain" in entry.degradation:
         for path in _first(root / "clean", most):
             yield _image(root / "rainy" / path.name).astype(np.float64), _image(path)
