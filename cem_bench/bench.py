@@ -15,7 +15,7 @@ from cem_bench.cell import Cell
 from cem_bench.engine import Engine, prepare
 from cem_bench.geometry import Rect
 from cem_bench.intervene import reference_patches, true_patches
-from cem_bench.outcome import psnr_by_block, to_measure
+from cem_bench.outcome import psnr, psnr_by_block, to_measure
 from cem_bench.sampling import Request
 from cem_bench.store import Store
 
@@ -196,7 +196,7 @@ class Bench:
         rows = to_tensor(self.observation).to(patch.device)[None].clone()
         rows[(slice(None), slice(None), *self.input_rect(block).slices)] = patch
         output = self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
-        return float(to_measure("psnr")[0].compute(output, self.target)[0])
+        return float(psnr(output, self.target)[0])
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

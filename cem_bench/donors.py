@@ -7,7 +7,6 @@ model, the batch, the order of work or a resume.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -191,12 +190,3 @@ def _images_in(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-
-
-def save_pool(pool: DonorPool, path: Path) -> None:
-    """Write a pool as npz, with its manifest beside it as JSON."""
-    arrays = {"patches": pool.patches, "names": pool.names}
-    if pool.strata is not None:
-        arrays["strata"] = pool.strata
-    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
-    path.with_suffix(".json").write_text(json.dumps(pool.manifest | {"sha256": pool.sha256}, indent=2) + "\n")

@@ -47,10 +47,6 @@ class Rect:
         rows = self.top <= other.top and other.bottom <= self.bottom
         return rows and self.left <= other.left and other.right <= self.right
 
-    def scale_up(self, factor: int) -> Rect:
-        """Return the same rectangle on a pixel lattice `factor` times finer."""
-        return Rect(self.top * factor, self.left * factor, self.height * factor, self.width * factor)
-
     def scale_down(self, factor: int) -> Rect:
         """Return the same rectangle on a pixel lattice `factor` times coarser.
 

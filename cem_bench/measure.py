@@ -21,7 +21,7 @@ from cem_bench.bench import Bench, Progress, to_tensor
 from cem_bench.cell import Cell
 from cem_bench.geometry import Rect
 from cem_bench.matrix import EffectMatrix, unit_of
-from cem_bench.outcome import to_measure
+from cem_bench.outcome import psnr
 from cem_bench.sampling import Request
 from cem_bench.store import Store
 
@@ -143,7 +143,6 @@ def _record(
     target = to_tensor(cell.scene.clean)[None].double()
     restored = to_tensor(bench.restored)[None]
     roi = (..., *cell.scene.roi.slices)
-    psnr = to_measure("psnr")[0].compute
     return {
         "model": cell.model.name,
         "model_facts": dict(cell.model.facts),

@@ -52,7 +52,6 @@ class CropEngine:
         self.roi = roi
         scale = _scale(network, observation.to(PRECISIONS[precision]))
         shifted = Rect(roi.top - self.crop.top * scale, roi.left - self.crop.left * scale, roi.height, roi.width)
-        self._observation = observation
         self._inner = FullEngine(network, observation[(slice(None), *self.crop.slices)], shifted, precision=precision,
                                  memory_gb=memory_gb, reason="")
 
