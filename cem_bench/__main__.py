@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cem_bench.overrides import check_overrides
-from cem_bench.sweep import Sweep, included, plan
+from cem_bench.sweep import Sweep, included, plan, rois_beside
 from cem_bench.wiring import CONF, build_cell, register, why_no_model, why_no_scene
 
 if TYPE_CHECKING:
@@ -61,8 +61,10 @@ def run_member(config: DictConfig, overrides: list[str]) -> str:
     same_scale = cell.degradation.scale == cell.model.scale
     if config.trained_tasks_only and not (same_scale and cell.degradation.task in cell.model.tasks):
         return f"{title}: not trained for {cell.degradation.task} at x{cell.degradation.scale}, no cell"
+    # what mixes the whole image is computed whole: the image's other ROIs cost no forward
+    also = rois_beside(CONF / "scene_table.csv", config.scene.name) if cell.model.facts.get("global_statistics") else []
     with progress_bar(title, below=True) as progress:
-        measured = measure(cell, Path(config.output) / "store", progress)
+        measured = measure(cell, Path(config.output) / "store", progress, also=also)
     if config.report.get("lam_steps"):
         keep_lam(cell, measured, steps=config.report["lam_steps"])
     enlist(cell, measured, overrides, Path(config.output), config.experiment)

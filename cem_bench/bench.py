@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor
 from cem_bench import maps
 from cem_bench.cell import Cell
 from cem_bench.engine import Engine, prepare
+from cem_bench.engine.reads import hull
 from cem_bench.geometry import Rect
 from cem_bench.intervene import reference_patches, true_patches
 from cem_bench.outcome import psnr, psnr_by_block, to_measure
@@ -29,17 +32,26 @@ class MeasureError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A cell set up to run: observation degraded, engine prepared, target of the ROI on the device."""
+    """A cell set up to run: observation degraded, engine prepared, target of the ROI on the device.
+
+    `answered` is the region that the engine answers, in clean pixels; the ROI lies in it.
+    """
 
     cell: Cell
     observation: np.ndarray
     restored: np.ndarray
     engine: Engine
+    answered: Rect
     target: Tensor
 
     @classmethod
-    def of(cls, cell: Cell) -> Bench:
-        """Degrade, restore once in full, check the answer, and prepare the engine."""
+    def of(cls, cell: Cell, also: Sequence[Rect] = ()) -> Bench:
+        """Degrade, restore once in full, check the answer, and prepare the engine.
+
+        Args:
+            cell: the cell.
+            also: further ROIs in clean pixels that the engine is to answer with the same forwards, see `beside`.
+        """
         cell.scene.require_scale(cell.degradation.scale)
         if cell.degradation.scale != cell.model.scale:
             raise MeasureError(
@@ -50,17 +62,22 @@ class Bench:
         observation = cell.degradation(cell.scene.clean)
         tensor = to_tensor(observation).to(device)
         restored = cls.full_forward(cell, tensor[None])[0]
+        answered = reduce(hull, also, cell.scene.roi)
         engine = prepare(
             cell.model.restorer.to(device),
             tensor,
-            cell.scene.roi,
+            answered,
             kind=cell.options.engine,
             precision=cell.options.precision,
             memory_gb=cell.options.memory_gb,
         )
-        target = to_tensor(cell.scene.clean).to(device, torch.float64)[(slice(None), *cell.scene.roi.slices)]
         image = (restored.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().transpose(1, 2, 0)
-        return cls(cell, observation, image, engine, target)
+        return cls(cell, observation, image, engine, answered, _target(cell, device))
+
+    def beside(self, roi: Rect) -> Bench:
+        """Return the cell of another ROI on the same engine."""
+        cell = dataclasses.replace(self.cell, scene=dataclasses.replace(self.cell.scene, roi=roi))
+        return dataclasses.replace(self, cell=cell, target=_target(cell, self.target.device))
 
     @staticmethod
     def full_forward(cell: Cell, rows: Tensor) -> Tensor:
@@ -118,17 +135,30 @@ class Bench:
             )
         return torch.stack([to_tensor(patch) for patch in patches]).to(self.target.device)
 
-    def run(self, request: Request) -> dict[str, np.ndarray]:
-        """Measure the draws of one request.
+    def run(self, request: Request) -> Tensor:
+        """Run the network under the draws of one request.
+
+        Returns:
+            (draws + 1, 3, h, w) float32, the answered region untouched and under each draw.
+        """
+        donors, _ = self.cell.keys.donors(self.cell.pool, request.block, request.first, request.last)
+        patches = self.patches(request.block, donors, request.first)
+        return self.engine.outputs(self.input_rect(request.block), patches)
+
+    def unit(self, request: Request, outputs: Tensor) -> dict[str, np.ndarray]:
+        """Measure what came of one request on the ROI.
+
+        Args:
+            request: the draws.
+            outputs: what `run` answered.
 
         Returns:
             The columns of the store: block, k, donor, stratum, and every outcome with its untouched value.
         """
-        cell = self.cell
+        cell, roi, count = self.cell, self.cell.scene.roi, request.draws
         donors, strata = cell.keys.donors(cell.pool, request.block, request.first, request.last)
-        patches = self.patches(request.block, donors, request.first)
-        outputs = self.engine.outputs(self.input_rect(request.block), patches)
-        count = len(donors)
+        within = Rect(roi.top - self.answered.top, roi.left - self.answered.left, roi.height, roi.width)
+        outputs = outputs[(..., *within.slices)]
         if not torch.isfinite(outputs).all():
             raise MeasureError(
                 f"{cell.model.name} answered NaN or infinity to block {request.block}, draws {request.first} to "
@@ -197,6 +227,10 @@ class Bench:
         rows[(slice(None), slice(None), *self.input_rect(block).slices)] = patch
         output = self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
         return float(psnr(output, self.target)[0])
+
+
+def _target(cell: Cell, device: torch.device) -> Tensor:
+    return to_tensor(cell.scene.clean).to(device, torch.float64)[(slice(None), *cell.scene.roi.slices)]
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

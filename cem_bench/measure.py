@@ -9,12 +9,14 @@ import dataclasses
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cem_bench import maps
 from cem_bench.bench import Bench, Progress, to_tensor
@@ -37,13 +39,21 @@ class Measurement:
     record: dict[str, Any]
 
 
-def measure(cell: Cell, root: Path, progress: Progress = lambda done, total, text: None) -> Measurement:
+def measure(
+    cell: Cell,
+    root: Path,
+    progress: Progress = lambda done, total, text: None,
+    *,
+    also: Sequence[Rect] = (),
+) -> Measurement:
     """Measure one cell, or what is missing of it.
 
     Args:
         cell: what to measure.
         root: folder of the store.
         progress: called with draws done, draws known to be wanted, and a word on the stage.
+        also: further ROIs whose outcome every forward made here gives as well, for networks that compute the whole
+            image anyway; their draws are kept under their own keys and proven when they are measured themselves.
 
     Returns:
         Map, store, images and record. Draws that are stored already are not made again.
@@ -54,11 +64,12 @@ def measure(cell: Cell, root: Path, progress: Progress = lambda done, total, tex
         OSError: if the store cannot be written.
     """
     started = time.perf_counter()
-    bench = Bench.of(cell)
+    bench = Bench.of(cell, also)
     store = Store(root, cell.identity())
+    beside = [Beside(other := bench.beside(roi), Store(root, other.cell.identity())) for roi in also]
     status = bench.status()
     live = np.flatnonzero(status.ravel() == maps.MEASURED).tolist()
-    fresh = _draw_rounds(bench, store, live, progress)
+    fresh = _draw_rounds(bench, store, live, progress, beside)
     proof = bench.prove(store, fresh, progress)
     effects = store.effects(live, cell.options.outcome)
     effect_map = maps.build_map(cell.scene.grid.shape, effects, cell.rule, status, tol=cell.options.tol)
@@ -118,20 +129,42 @@ def _next_round(cell: Cell, store: Store, live: list[int]) -> list[Request]:
     return cell.rule.next_round(store.effects(live, cell.options.outcome), labels)
 
 
-def _draw_rounds(bench: Bench, store: Store, live: list[int], progress: Progress) -> list[tuple[int, int]]:
+class Beside:
+    """Another ROI on the same forwards: takes every draw that comes next in its own store."""
+
+    def __init__(self, bench: Bench, store: Store) -> None:
+        self.bench, self.store = bench, store
+        live = bench.status().ravel() == maps.MEASURED
+        counts = store.rows["block"].value_counts()
+        self.stored = {int(block): int(counts.get(block, 0)) for block in np.flatnonzero(live)}
+
+    def take(self, request: Request, outputs: Tensor) -> None:
+        """Keep the draws of a request, unless they are stored or not wanted."""
+        if self.stored.get(request.block) == request.first:
+            self.store.append(self.bench.unit(request, outputs))
+            self.stored[request.block] = request.last
+
+
+def _draw_rounds(
+    bench: Bench, store: Store, live: list[int], progress: Progress, beside: Sequence[Beside]
+) -> list[tuple[int, int]]:
     """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written."""
     cell, fresh = bench.cell, []
     known = done = len(store.rows)
     try:
         while requests := _next_round(cell, store, live):
-            known += sum(request.last - request.first for request in requests)
+            known += sum(request.draws for request in requests)
             for request in requests:
-                store.append(bench.run(request))
+                outputs = bench.run(request)
+                store.append(bench.unit(request, outputs))
+                for other in beside:
+                    other.take(request, outputs)
                 fresh += [(request.block, k) for k in range(request.first, request.last)]
-                done += request.last - request.first
+                done += request.draws
                 progress(done, known, "drawing")
     finally:
-        store.flush()
+        for written in (store, *(other.store for other in beside)):
+            written.flush()
     return fresh
 
 

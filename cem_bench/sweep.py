@@ -16,6 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
+from cem_bench.geometry import Rect
+
 SWEEPS = ("-m", "--multirun")
 
 
@@ -96,6 +98,15 @@ def table_scenes(path: Path) -> dict[str, dict[str, Any]]:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {row["name"]: _scene(row) for row in rows}
+
+
+def rois_beside(path: Path, name: str) -> list[Rect]:
+    """Return the other ROIs that the table of scenes has on the same image."""
+    scenes = table_scenes(path)
+    own = scenes.get(name, {})
+    others = [scene for scene in scenes.values() if scene["name"] != name]
+    image = ("source", "crop", "block")
+    return [Rect(*scene["roi"]) for scene in others if all(scene[key] == own.get(key) for key in image)]
 
 
 def _scene(row: Mapping[str, str]) -> dict[str, Any]:

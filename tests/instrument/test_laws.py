@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from cem_bench.bench import Bench, MeasureError
 from cem_bench.cell import Cell, Options
 from cem_bench.degrade import Bicubic, Noise
 from cem_bench.donors import DonorPool, stratify
+from cem_bench.geometry import Rect
 from cem_bench.measure import measure
 from cem_bench.outcome import OUTCOMES, psnr
 from cem_bench.restore import as_model
@@ -41,9 +43,24 @@ def test_identity_intervention_is_exactly_zero(scene, tiny, scale: int, engine: 
     degradation = Noise(30) if scale == 1 else Bicubic(4)
     model = as_model(tiny(scale), name="tiny", scale=scale)
     cell = Cell(model, scene, degradation, content_pool(scene, degradation), Uniform(5), Options(engine=engine))
-    unit = Bench.of(cell).run(Request(10, 0, 5))
+    bench, request = Bench.of(cell), Request(10, 0, 5)
+    unit = bench.unit(request, bench.run(request))
     assert np.array_equal(unit["psnr"], unit["psnr_untouched"])
     assert np.array_equal(unit["psnr_8bit"], unit["psnr_8bit_untouched"])
+
+
+@pytest.mark.parametrize("engine", ["full", "cone"])
+def test_a_roi_measured_beside_another_has_the_numbers_of_one_measured_alone(cell: Cell, tmp_path, engine: str):
+    cell = dataclasses.replace(cell, options=Options(engine=engine))
+    other = dataclasses.replace(cell, scene=dataclasses.replace(cell.scene, roi=Rect(32, 32, 16, 16)))
+    alone = measure(other, tmp_path / "alone").store.rows
+    measure(cell, tmp_path / "beside", also=[other.scene.roi])
+    kept = Store(tmp_path / "beside", other.identity()).rows
+    missing = set(other.scene.grid.overlapping(cell.scene.roi)) & set(alone["block"])
+    assert set(alone["block"]) - set(kept["block"]) == missing
+    again = measure(other, tmp_path / "beside")
+    assert again.record["session"]["new_draws"] == 2 * len(missing)
+    pd.testing.assert_frame_equal(again.store.rows, alone, rtol=0, atol=1e-5)
 
 
 def test_a_constant_model_has_no_effect_anywhere(scene, pool, tmp_path):
@@ -70,7 +87,7 @@ def test_linear_model_has_its_closed_form(scene, pool):
     linear = nn.Conv2d(3, 3, 5, padding=2, bias=False)
     bench = Bench.of(Cell(as_model(linear, name="linear"), scene, Noise(10), pool, Uniform(3), FULL))
     block = next(iter(scene.grid.overlapping(scene.roi))) - 1
-    unit = bench.run(Request(block, 0, 3))
+    unit = bench.unit(Request(block, 0, 3), bench.run(Request(block, 0, 3)))
     observation = torch.from_numpy(bench.observation.transpose(2, 0, 1)).double() / 255
     weights = linear.weight.detach().double()
     for k, patch in enumerate(bench.patches(block, unit["donor"], 0).double()):
