@@ -124,8 +124,8 @@ def report(sweep: Sweep, failures: list[str]) -> None:
 
     given = {key: value for key, _, value in (text.partition("=") for text in sweep.fixed)}
     output, palette = Path(given.get("output", "results")), given.get("palette", "paper")
-    plan_text = json.dumps({"cells": len(sweep.cells), "missing": sweep.missing, "failed": failures}, indent=1) + "\n"
-    write_atomically(output / sweep.experiment / "plan.json", plan_text.encode())
+    said = {"cells": len(sweep.cells), "missing": sweep.missing, "left_out": sweep.left_out, "failed": failures}
+    write_atomically(output / sweep.experiment / "plan.json", (json.dumps(said, indent=1) + "\n").encode())
     try:
         paths = write_report(sweep.experiment, output, palette=palette)
     except FileNotFoundError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ class Sweep:
         axes: key to the values swept over, those that cannot run left out.
         missing: key to {value: why it cannot run and what to do}, those that the experiment's file names included.
         experiment: the experiment's name, "" where none is given.
+        left_out: key to the values that the experiment's file names, could run, and the command line leaves out.
     """
 
     fixed: tuple[str, ...]
     axes: Mapping[str, tuple[str, ...]]
     missing: Mapping[str, Mapping[str, str]]
     experiment: str = ""
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[dict[str, str]]:
@@ -82,7 +84,11 @@ def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[s
     named = {key: tuple(dict.fromkeys((*axes.get(key, ()), *of_file.get(key, ())))) for key in why_missing}
     missing = {key: _reasons(named[key], ask) for key, ask in why_missing.items()}
     present = {key: tuple(v for v in values if v not in missing.get(key, {})) for key, values in axes.items()}
-    return Sweep(tuple(fixed), present, {key: found for key, found in missing.items() if found}, experiment)
+    named_only = {key: tuple(v for v in named[key] if v not in axes.get(key, ())) for key in why_missing}
+    left_out = {key: tuple(v for v in values if v not in missing[key]) for key, values in named_only.items()}
+    return Sweep(
+        tuple(fixed), present, {key: found for key, found in missing.items() if found}, experiment, left_out
+    )
 
 
 def included(conf: Path, arguments: Sequence[str]) -> list[str]:
