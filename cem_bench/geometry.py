@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Rect:
@@ -104,3 +106,22 @@ class Grid:
     def overlapping(self, region: Rect) -> Iterator[int]:
         """Yield the indices of the blocks that share a pixel with `region`."""
         return (index for index in range(len(self)) if self.rect(index).intersect(region).area)
+
+
+def ring_distance(grid: Grid, roi: Rect) -> np.ndarray:
+    """Return every block's distance to the ROI, clean pixels: 0 where it touches it, else the gap plus one block.
+
+    Args:
+        grid: of the image.
+        roi: in clean pixels.
+
+    Returns:
+        (blocks,) Chebyshev distance; the blocks of ring d hold the pixels from d - block to d away from the ROI.
+    """
+
+    def gap(block: Rect) -> int:
+        rows = max(block.top - roi.bottom, roi.top - block.bottom, -grid.block)
+        columns = max(block.left - roi.right, roi.left - block.right, -grid.block)
+        return max(rows, columns) + grid.block
+
+    return np.array([max(gap(grid.rect(index)), 0) for index in range(len(grid))])

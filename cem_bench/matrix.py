@@ -13,6 +13,8 @@ import pandas as pd
 from scipy import sparse
 
 from cem_bench.geometry import Grid
+from cem_bench.stats.halves import Halves
+from cem_bench.stats.summaries import radius
 
 
 def unit_of(block: int, effects: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,13 +59,12 @@ class EffectMatrix:
         """Average effects, (blocks, blocks) sparse, dB; what is not stored is exactly 0."""
         size = len(self.grid)
         index = self.rows["block"].to_numpy(), self.rows["target"].to_numpy()
-        return sparse.csr_matrix((self._mean, index), shape=(size, size))
+        return sparse.csr_matrix((self.halves.mean, index), shape=(size, size))
 
     @property
-    def _mean(self) -> np.ndarray:
-        n, half_a, half_b = (self.rows[name].to_numpy(float) for name in ("n", "half_a_db", "half_b_db"))
-        in_a = np.ceil(n / 2)
-        return (in_a * half_a + (n - in_a) * half_b) / n
+    def halves(self) -> Halves:
+        """Half means of every stored row: its mean, and its absolute effect without the upward push of noise."""
+        return Halves(*(self.rows[name].to_numpy(float) for name in ("half_a_db", "half_b_db", "n")))
 
     def distance_px(self) -> np.ndarray:
         """Distance between block and target of every row, in clean pixels: 0 for itself, one block size next to it."""
@@ -74,21 +75,16 @@ class EffectMatrix:
         ]
         return np.maximum(*apart) * self.grid.block
 
-    def mass_db(self) -> np.ndarray:
-        """Absolute effect of every row without the upward push of noise: half A times the sign of half B, both ways."""
-        half_a, half_b = self.rows["half_a_db"].to_numpy(), self.rows["half_b_db"].to_numpy()
-        return 0.5 * (half_a * np.sign(half_b) + half_b * np.sign(half_a))
-
     def decay(self) -> pd.DataFrame:
         """Return what a block carries to its surroundings, by ring of distance.
 
         Returns:
             One row a distance: distance_px, pairs (of blocks at that distance in the grid), mass_db (cross-fit absolute
-            effect), positive_db and negative_db (of the mean), each averaged over all pairs, zeros included.
+            effect), positive_db and negative_db (its two parts, both as positive numbers), each averaged over all
+            pairs, zeros included.
         """
-        table = pd.DataFrame({"distance_px": self.distance_px(), "mass_db": self.mass_db(), "mean": self._mean})
-        table["positive_db"] = table["mean"].clip(lower=0)
-        table["negative_db"] = table["mean"].clip(upper=0)
+        table = pd.DataFrame({"distance_px": self.distance_px(), "mass_db": self.halves.size})
+        table["positive_db"], table["negative_db"] = self.halves.positive, self.halves.negative
         sums = table.groupby("distance_px")[["mass_db", "positive_db", "negative_db"]].sum()
         pairs = pd.Series(_pairs(self.grid.shape), name="pairs")
         pairs.index = pairs.index * self.grid.block
@@ -104,15 +100,11 @@ class EffectMatrix:
             share: 0 to 1, as 0.5 for r50; the block's effect on itself is left out.
 
         Returns:
-            The smallest such distance; NaN where no effect on other blocks can be told from noise.
+            That distance, linear between rings; NaN where no effect on other blocks can be told from noise.
         """
-        distance, mass = self.distance_px(), self.mass_db()
+        distance = self.distance_px()
         other = distance > 0
-        by_ring = pd.Series(mass[other]).groupby(distance[other]).sum().clip(lower=0).sort_index()
-        if not len(by_ring) or by_ring.sum() <= 0:
-            return float("nan")
-        reached = by_ring.cumsum() / by_ring.sum() >= share - 1e-12
-        return float(by_ring.index[int(np.argmax(reached.to_numpy()))])
+        return radius(self.halves.size[other], distance[other], share)
 
 
 def _pairs(shape: tuple[int, int]) -> dict[int, int]:

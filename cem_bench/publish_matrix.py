@@ -42,12 +42,12 @@ def _decay_figure(matrix: EffectMatrix, record: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     axes.plot(other["distance_px"], other["mass_db"], color="black", marker="o", markersize=3, label="absolute")
     axes.plot(other["distance_px"], other["positive_db"], color="#c1272d", label="positive")
-    axes.plot(other["distance_px"], -other["negative_db"], color="#2e5fa3", label="negative, sign turned")
+    axes.plot(other["distance_px"], other["negative_db"], color="#2e5fa3", label="negative")
     for share, name in ((0.5, "r50"), (0.9, "r90")):
         radius = matrix.radius_px(share)
         axes.axvline(radius, color="0.6", linestyle=":")
         at = {"xycoords": ("data", "axes fraction"), "fontsize": 7, "va": "top"}
-        axes.annotate(f"{name} = {radius:g} px", (radius, 0.97), **at)
+        axes.annotate(f"{name} = {radius:.1f} px", (radius, 0.97), **at)
     axes.set_yscale("log")
     axes.set_xlabel("distance between block and target (px)")
     axes.set_ylabel("effect of a block on a target (dB)")
@@ -61,7 +61,7 @@ def matrix_table(matrix: EffectMatrix, record: dict[str, Any], paths: list[Path]
     table = Table(title=f"All ROIs: {record['model']} on {record['scene']}", show_header=False)
     engine, session = record["engine"], record["session"]
     rows = {
-        "causal radius": f"r50 {record['r50_px']:g} px, r90 {record['r90_px']:g} px (of effects on other blocks)",
+        "causal radius": f"r50 {record['r50_px']:.1f} px, r90 {record['r90_px']:.1f} px (of effects on other blocks)",
         "pairs kept": f"{record['stored_pairs']} of {len(matrix.grid) ** 2}; the others are exactly 0",
         "engine": f"{engine['kind']}, {engine['precision']}: {engine['reason']}",
         "time": f"{session['new_blocks']} new blocks in {session['seconds']:.1f} s",

@@ -12,12 +12,11 @@ from omegaconf import OmegaConf
 
 from cem_bench.figures import save_figure
 from cem_bench.report import pages, plots
-from cem_bench.report.tables import sign_flip_p
+from cem_bench.report.tables import KEYS
 from cem_bench.report.write import CONF
-from cem_bench.stats.estimates import from_moments
+from cem_bench.stats.compare import crossed_mean, sign_flip
 from cem_bench.store import write_atomically
 
-KEYS = ["scene", "seed", "variant", "image", "task"]
 EXPECTED = {"greater": "above", "less": "below", "equal": "within"}
 
 
@@ -27,7 +26,7 @@ def trainings(named: str | Sequence[str]) -> list[str]:
 
 
 def by_training_and_image(table: pd.DataFrame, claim: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the claim's number by training (rows) and image (columns), NaN where a cell is missing.
+    """Return the claim's number by training (rows) and image (columns), of the images that every training has.
 
     Args:
         table: `cells.csv` of the claim's experiment.
@@ -43,7 +42,7 @@ def by_training_and_image(table: pd.DataFrame, claim: Mapping[str, Any]) -> pd.D
         gap = values if other is None else (values - _values(table, other, claim["quantity"])).dropna()
         if len(gap):
             rows[number] = gap.groupby(level="image").mean()
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows).T.dropna(axis=1)
 
 
 def _values(table: pd.DataFrame, model: str, quantity: str) -> pd.Series:
@@ -54,28 +53,6 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a `cells.csv` with names as text."""
     names = {"image": str, "variant": str, "model": str, "scene": str}
     return pd.read_csv(path, dtype=names).assign(variant=lambda table: table["variant"].fillna(""))
-
-
-def interval(values: np.ndarray, level: float) -> tuple[float, float, float]:
-    """Return mean and interval of a (trainings, images) array; both are sampled, neither is fixed.
-
-    The variance is the sum of that between images and that between trainings, each over its count; degrees of freedom
-    by Satterthwaite. One training: Student's interval over images.
-
-    Returns:
-        Mean, low, high; NaN ends for a single image.
-    """
-    mean, pieces = float(np.nanmean(values)), []
-    for axis, count in ((0, values.shape[1]), (1, values.shape[0])):
-        if count > 1:
-            pieces.append((float(np.nanmean(values, axis=axis).var(ddof=1)) / count, count - 1))
-    if values.shape[1] < 2:
-        return mean, np.nan, np.nan
-    variance = sum(piece for piece, _ in pieces)
-    df = variance**2 / max(sum(piece**2 / free for piece, free in pieces), 1e-300)
-    found = from_moments(np.array(mean), np.array(variance**0.5), np.array(df), values.size, level)
-    low, high = float(found.low), float(found.high)
-    return mean, (low if np.isfinite(low) else mean), (high if np.isfinite(high) else mean)
 
 
 def verdict(low: float, high: float, expected: str, margin: float) -> str:
@@ -115,15 +92,18 @@ def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any
     table = by_training_and_image(read_table(path), claim)
     if table.empty:
         return row | empty | {"verdict": "undecided", "why": "its cells are not measured yet"}
-    estimate, low, high = interval(table.to_numpy(float), level)
+    mean = crossed_mean(table.to_numpy(float), confidence=level)
+    low, high = (end if np.isfinite(end) else np.nan for end in (mean.low, mean.high))
     centre = 0.0 if claim["expected"] == "equal" else claim["margin"]
-    p = sign_flip_p(table.mean().to_numpy(float) - centre)
+    p = sign_flip(table.mean().to_numpy(float) - centre)
     found = verdict(low, high, claim["expected"], claim["margin"])
-    why = "" if found != "undecided" else "the interval holds the margin"
+    why = "" if found != "undecided" else "too few images" if np.isnan(low) else "the interval holds the margin"
+    if found != "undecided" and claim["expected"] != "equal" and p > 1 - level:
+        found, why = "undecided", "sign flips of the images do not confirm it"
     if claim.get("about") == "training" and len(table) < 2:
         found, why = "undecided", "one training each: what differs may be training noise"
     counts = {"images": table.shape[1], "trainings": len(table)}
-    return row | {"estimate": estimate, "low": low, "high": high, "p": p} | counts | {"verdict": found, "why": why}
+    return row | {"estimate": mean.mean, "low": low, "high": high, "p": p} | counts | {"verdict": found, "why": why}
 
 
 def write_claims(output: Path) -> list[Path]:
@@ -183,9 +163,9 @@ def _note(level: float) -> str:
     return (
         "Hypotheses, margins and expected directions were written in `conf/claims.yaml` before measuring, unless the "
         "row says otherwise. Intervals "
-        f"({level:.0%}, Student) are over images and, where there are several, trainings; p is by sign flips of whole "
-        "images, against "
-        "0 for 'within' and against the margin otherwise. No correction over claims: each is its own question."
+        f"({level:.0%}) are by cluster bootstrap over images, with the spread between trainings added where there are "
+        "several; p is by sign flips of whole images, against 0 for 'within' and against the margin otherwise, where "
+        "supports and contradicts need it to agree. No correction over claims: each is its own question."
     )
 
 

@@ -100,6 +100,13 @@ class StoredCell:
         """The draws that count, dB, of every block that can reach the ROI."""
         return self._effects(self.entry["outcome"])
 
+    @property
+    def planned_effects(self) -> dict[int, np.ndarray]:
+        """The draws that count and whose number did not depend on them: under a sequential rule, its first look's."""
+        return {
+            block: draws[: self.rule.looks[0]] if self.rule.looks else draws for block, draws in self.effects.items()
+        }
+
     def _effects(self, outcome: str) -> dict[int, np.ndarray]:
         live = np.flatnonzero(self.status.ravel() == maps.MEASURED).tolist()
         stored = effects_by_block(self.draws, live, outcome)
@@ -115,9 +122,8 @@ class StoredCell:
     @cached_property
     def table(self) -> BlockTable:
         """Estimate, interval and verdict of every block that can reach the ROI."""
-        looks = self.rule.looks if isinstance(self.rule, sequential.Sequential) else ()
         eight = self._effects("psnr_8bit")
-        return block_table(self.effects, tol=self.entry["tol"], looks=looks, effects_8bit=eight)
+        return block_table(self.effects, tol=self.entry["tol"], looks=self.rule.looks, effects_8bit=eight)
 
     def picture(self, name: str) -> np.ndarray:
         """Return the clean image, the observation or the restored image, (h, w, 3) uint8."""

@@ -32,6 +32,14 @@ COLUMNS = {
     "net_mass_db": "sum over blocks of the effects, dB",
     "size_db": "sum over blocks of |effect|, cross-fit, dB",
     "far_mass_db": "the part of size_db from blocks more than 16 px from the ROI, dB",
+    "peak_db": "|effect| of the largest block: chosen by one half of the draws, measured by the other, dB",
+    "gini": "Gini coefficient of |effect| over all blocks outside the ROI (ranks of one half, sizes of the other)",
+    "di": "diffusion index (1 - gini) x 100, %",
+    "share_outside_reach": "share of size_db from blocks beyond reach_px: 0 for a sound instrument",
+    "flip_rate": "share of the blocks coloured in either half of the draws whose side of tol differs between them",
+    "blocks_flippable": "blocks coloured in either half of the draws",
+    "icc": "intraclass correlation ICC(1,1) of the two halves' means over blocks",
+    "halves_r": "Pearson correlation of the two halves' means over blocks; never to be read without flip_rate",
     "r50_px": "distance to the ROI that holds 50 % of size_db, linear between rings, clean px",
     "r90_px": "the same for 90 %",
     "blocks_positive": "blocks with verdict positive: effect above tol, false discovery rate 5 % (Benjamini-Hochberg)",
@@ -57,6 +65,8 @@ COLUMNS = {
     "estimate": "mean over images, in the quantity's unit",
     "low": "lower end of the 95 % interval",
     "high": "upper end of the 95 % interval",
+    "distance_px": "distance of a ring of blocks to the ROI: it holds the pixels from one block less to this, clean px",
+    "p_ring": "the p of one ring, corrected for the number of rings (largest over the rings)",
     "p": "two-sided p by sign flips of whole images",
 }
 HEAD = """# Results
@@ -69,8 +79,9 @@ ignores both. `NAME/plan.json` says what the last sweep could not run.
 ## Columns
 
 In `cells.csv` (a row a cell), `summary.csv` (a row a model: means over images), `paired.csv` (differences of pairs of
-models). `X_low` and `X_high` are the ends of X's 95 % interval: in `cells.csv` from resampling the draws of every
-block (how well this map is known), in the others Student's over images (what holds beyond these images)."""
+models), `decay_paired.csv` (differences of their decay curves). `X_low` and `X_high` are the ends of X's 95 % interval:
+in `cells.csv` from resampling the draws of every block (how well this map is known), in the others by cluster bootstrap
+over images (what holds beyond these images; empty below four images)."""
 
 
 def meaning(column: str) -> str:

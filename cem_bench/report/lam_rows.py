@@ -13,6 +13,7 @@ from cem_bench.figures import draw_map
 from cem_bench.report import panels
 from cem_bench.report.collect import StoredCell
 from cem_bench.report.style import WIDTH, colours_of, markers_of, style
+from cem_bench.stats.summaries import diffusion_index
 
 LAM_TOP = 99.5  # percentile that is drawn in full red
 
@@ -24,19 +25,6 @@ def lam_of(cell: StoredCell) -> np.ndarray | None:
         return None
     with np.load(path) as stored:
         return np.abs(stored["attribution"]).sum(axis=0)
-
-
-def diffusion_index(attribution: np.ndarray) -> float:
-    """Return (1 - Gini) x 100 of non-negative attributions: 0 if one pixel holds all, 100 if all hold the same.
-
-    Source: Gu and Dong 2021, arXiv 2011.11036, eq. 8 and 9.
-    """
-    flat = np.sort(np.asarray(attribution, dtype=np.float64).ravel())
-    if flat.sum() <= 0:
-        return float("nan")
-    rank = np.arange(1, len(flat) + 1)
-    gini = (2 * (rank * flat).sum() / flat.sum() - len(flat) - 1) / len(flat)
-    return float((1 - gini) * 100)
 
 
 def by_block(cell: StoredCell, attribution: np.ndarray) -> np.ndarray:

@@ -77,15 +77,46 @@ def page(experiment: Experiment, figures: Sequence[Path]) -> str:
     parts += ["## Table\n\n" + markdown(shown(experiment.summary)) + "\n\n" + table_note(experiment)]
     if len(experiment.paired):
         parts.append("## Paired differences\n\n" + markdown(differences(experiment.paired)) + "\n\n" + PAIRED_NOTE)
-    parts += [missing(experiment), pictures(figures), again(experiment)]
+        parts.append("\n".join(decay_lines(experiment.paired_decay)))
+    parts += [repeated(experiment.summary), missing(experiment), pictures(figures), again(experiment)]
     note = "Written by `python -m cem_bench.report`; not edited by hand. Columns: [../README.md](../README.md)."
     return "\n\n".join(part for part in [*parts, note] if part) + "\n"
 
 
 PAIRED_NOTE = (
-    "Same scenes, donors and noise for both models; Student's 95 % intervals over images; p flips signs of images. "
+    "Same scenes, donors and noise for both models; 95 % intervals by cluster bootstrap over images; p flips signs of "
+    "whole images. "
     "p cannot be smaller than 2 / 2^images."
 )
+
+
+def decay_lines(paired_decay: pd.DataFrame) -> list[str]:
+    """Return a line a pair: whether the decay curves differ, and at which distances."""
+    lines = []
+    for (first, second), part in paired_decay.groupby(["first", "second"], sort=False):
+        apart = ", ".join(f"{at:g}" for at in part.loc[part["p_ring"] <= 0.05, "distance_px"])
+        where = f"at {apart} px" if apart else "at no distance"
+        p, images = part["p"].iloc[0], part["images"].iloc[0]
+        lines.append(f"- Decay curves, {first} - {second}: p {p:.2g} over {images} images; they differ {where}.")
+    if not lines:
+        return []
+    return [*lines, "- Bands and p a ring are in `decay_paired.csv`; p is corrected for the number of rings."]
+
+
+def repeated(summary: pd.DataFrame) -> str:
+    """Return how far the halves of the draws agree."""
+    flips, icc = summary["flip_rate"].dropna() * 100, summary["icc"].dropna()
+    if flips.empty or icc.empty:
+        return ""
+    return (
+        f"**Repeatability.** Between even and odd draws of a map, {_span(flips, 1)} % of the blocks coloured in either "
+        f"change class (ICC {_span(icc, 3)}; means of a row): half the draws, so an upper bound for all of them."
+    )
+
+
+def _span(values: pd.Series, digits: int) -> str:
+    low, high = (f"{end:.{digits}f}" for end in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def answer(experiment: Experiment) -> str:
@@ -140,7 +171,7 @@ def setting(experiment: Experiment) -> str:
 def table_note(experiment: Experiment) -> str:
     """Return what the table's intervals mean."""
     return (
-        "Means over images with Student's 95 % intervals over images. Masses are cross-fit sums over blocks; "
+        "Means over images with 95 % intervals by cluster bootstrap over them. Masses are cross-fit sums over blocks; "
         "'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in `cells.csv`."
     )
 
@@ -175,11 +206,17 @@ def missing(experiment: Experiment) -> str:
 
 
 def absent(plan: Mapping[str, Any], stored: Mapping[str, set[str]]) -> list[str]:
-    """Return a line for every model and scene that could not run and is not stored, and for every failure."""
+    """Return a line for every model and scene that is asked for and not stored, with the reason, and every failure."""
     lines = [
         f"- {key} `{value}`: {reason}"
         for key, reasons in plan.get("missing", {}).items()
         for value, reason in reasons.items()
+        if value not in stored.get(key, set())
+    ]
+    lines += [
+        f"- {key} `{value}`: could run here, left out of the last command; add `{key}={value}`"
+        for key, values in plan.get("left_out", {}).items()
+        for value in values
         if value not in stored.get(key, set())
     ]
     return lines + [f"- failed: {text}" for text in plan.get("failed", [])]

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import halves, measure_cell, over_images, ring_distance, sizes
+from cem_bench.report.measures import measure_cell, over_images, ring_sizes
+from cem_bench.stats.compare import cluster_test
+from cem_bench.stats.decay import compare_decay, decay
 
 GROUP = ["model", "variant", "task"]
+KEYS = ["scene", "seed", "variant", "image", "task"]
 AVERAGED = (
     "psnr_roi_db",
     "psnr_gain_db",
@@ -22,12 +24,15 @@ AVERAGED = (
     "net_mass_db",
     "size_db",
     "far_mass_db",
+    "di",
     "r50_px",
     "r90_px",
     "share_positive",
     "share_negative",
     "share_undecided",
     "share_effect_paper",
+    "flip_rate",
+    "icc",
 )
 
 
@@ -71,25 +76,57 @@ def _spread(name: str, interval: tuple[float, float, float]) -> dict[str, float]
 
 def decay_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return the cross-fit |effect| of a block by its distance to the ROI, a model and variant, with intervals."""
-    rows = []
-    for cell in cells:
-        live = np.array(list(cell.effects))
-        distance, size = ring_distance(cell), np.zeros(len(cell.grid))
-        size[live] = sizes(halves(cell.effects))
-        outside = cell.status.ravel() != 1
-        ring = pd.Series(size[outside]).groupby(distance[outside]).mean()
-        name = label(cell.model, cell.variant)
-        rows += [
-            {"label": name, "image": cell.image, "distance_px": int(at), "size_db": value}
-            for at, value in zip(ring.index.to_numpy(), ring.to_numpy(), strict=True)
-        ]
+    curves = decay_curves(cells)
+    curves["label"] = [label(model, variant) for model, variant in zip(curves["model"], curves["variant"], strict=True)]
     found = []
-    for (name, at), part in pd.DataFrame(rows).groupby(["label", "distance_px"], sort=False):
+    for (name, at), part in curves.groupby(["label", "distance_px"], sort=False):
         interval = over_images(part["size_db"], part["image"])
         found.append(
             {"label": name, "distance_px": at, "images": part["image"].nunique(), **_spread("size_db", interval)}
         )
     return pd.DataFrame(found)
+
+
+def decay_curves(cells: Sequence[StoredCell]) -> pd.DataFrame:
+    """Return one row a cell and ring: mean cross-fit |effect| of the ring's blocks, dB."""
+    rows = []
+    for cell in cells:
+        said = {"model": cell.model, "scene": cell.scene, "seed": cell.entry["seed"], "variant": cell.variant}
+        said |= {"image": cell.image, "task": cell.entry["task"]}
+        curve = zip(*decay(*ring_sizes(cell)), strict=True)
+        rows += [{**said, "distance_px": int(at), "size_db": float(size)} for at, size in curve]
+    return pd.DataFrame(rows)
+
+
+def paired_decay_table(cells: Sequence[StoredCell], pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Return the differences of the decay curves of pairs of models over the cells that both have.
+
+    Args:
+        cells: of one experiment.
+        pairs: (first, second) names of models; the difference is first minus second.
+
+    Returns:
+        One row a pair and ring: estimate, low, high (a band that holds the whole curve), p_ring (corrected for the
+        rings), p (of the whole curve), images. Rings that some of the scenes lack are left out.
+    """
+    curves, rows = decay_curves(cells), []
+    for first, second in pairs:
+        one, two = (
+            curves[curves["model"] == name].pivot_table("size_db", KEYS, "distance_px") for name in (first, second)
+        )
+        both = one.index.intersection(two.index)
+        kept = one.loc[both].dropna(axis=1).columns.intersection(two.loc[both].dropna(axis=1).columns)
+        if not len(both) or not len(kept):
+            continue
+        images = both.get_level_values("image").to_numpy(str)
+        found = compare_decay(one.loc[both, kept], two.loc[both, kept], images)
+        ends = np.where(np.isfinite([found.low, found.high]), [found.low, found.high], np.nan)
+        columns = zip(kept, found.gap, *ends, found.p_ring, strict=True)
+        for at, estimate, low, high, p_ring in columns:
+            row = {"first": first, "second": second, "distance_px": int(at), "estimate": estimate, "low": low}
+            rows.append(row | {"high": high, "p_ring": p_ring, "p": found.p, "images": found.clusters})
+    columns = ["first", "second", "distance_px", "estimate", "low", "high", "p_ring", "p", "images"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def paired_table(table: pd.DataFrame, pairs: Sequence[Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:
@@ -115,28 +152,10 @@ def paired_table(table: pd.DataFrame, pairs: Sequence[Sequence[str]], columns: S
 
 def difference(table: pd.DataFrame, first: str, second: str, column: str) -> dict[str, float]:
     """Return estimate, interval, p and number of images of one paired difference; empty without a common cell."""
-    keys = ["scene", "seed", "variant", "image", "task"]
-    one, other = (table[table["model"] == name].set_index(keys)[column] for name in (first, second))
+    one, other = (table[table["model"] == name].set_index(KEYS)[column] for name in (first, second))
     gap = (one - other).dropna()
     if gap.empty:
         return {}
-    images = pd.Series(gap.index.get_level_values("image"))
-    estimate, low, high = over_images(gap.reset_index(drop=True), images)
-    by_image = gap.groupby("image").mean().to_numpy(float)
-    return {"estimate": estimate, "low": low, "high": high, "p": sign_flip_p(by_image), "images": len(by_image)}
-
-
-def sign_flip_p(values: np.ndarray) -> float:
-    """Return the two-sided p of "differences are symmetric about 0" by sign flips of whole images.
-
-    Args:
-        values: (images,) differences; every flip up to 14 images, 20,000 random ones above.
-
-    Returns:
-        At least 2 / 2^images; 1 for fewer than two images.
-    """
-    if len(values) < 2:
-        return 1.0
-    rng = np.random.Generator(np.random.Philox(0))
-    found = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=20_000, rng=rng)
-    return float(found.pvalue)
+    found = cluster_test(gap.to_numpy(float), gap.index.get_level_values("image").to_numpy(str))
+    low, high = (end if np.isfinite(end) else np.nan for end in (found.low, found.high))
+    return {"estimate": found.mean, "low": low, "high": high, "p": found.p, "images": found.clusters}

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from cem_bench.figures import save_figure
 from cem_bench.report import ablations, lam_rows, pages, panels, plots
 from cem_bench.report.collect import StoredCell, has_cells, read_cells
-from cem_bench.report.tables import cells_table, decay_table, paired_table, summary_table
+from cem_bench.report.tables import cells_table, decay_table, paired_decay_table, paired_table, summary_table
 from cem_bench.store import write_atomically
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
@@ -35,6 +35,7 @@ class Experiment:
         table: one row a cell.
         summary: one row a model.
         paired: differences of the pairs the file names.
+        paired_decay: differences of their decay curves.
         palette: `paper` or `safe`.
     """
 
@@ -45,6 +46,7 @@ class Experiment:
     table: pd.DataFrame
     summary: pd.DataFrame
     paired: pd.DataFrame
+    paired_decay: pd.DataFrame
     palette: str
 
     @property
@@ -73,8 +75,9 @@ def read_experiment(name: str, output: Path, palette: str) -> Experiment:
     plan = json.loads(plan_path.read_text()) if plan_path.is_file() else {}
     cells = ablations.seen(read_cells(output, name), (said.get("report") or {}).get("draws") or ())
     table = cells_table(cells)
-    paired = paired_table(table, (said.get("report") or {}).get("pairs") or (), PAIRED)
-    return Experiment(name, said, plan, cells, table, summary_table(table), paired, palette)
+    pairs = (said.get("report") or {}).get("pairs") or ()
+    paired, decay = paired_table(table, pairs, PAIRED), paired_decay_table(cells, pairs)
+    return Experiment(name, said, plan, cells, table, summary_table(table), paired, decay, palette)
 
 
 def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Path]:
@@ -110,6 +113,7 @@ def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
     contents = {"cells": experiment.table, "summary": experiment.summary}
     if len(experiment.paired):
         contents["paired"] = experiment.paired
+        contents["decay_paired"] = experiment.paired_decay
     paths = []
     for stem, table in contents.items():
         write_atomically(folder / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g").encode())

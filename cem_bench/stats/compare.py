@@ -1,4 +1,8 @@
-"""Comparisons of models: paired on one scene, clustered over scenes."""
+"""Comparisons of models: paired on one scene, clustered over scenes.
+
+Draws of one image are no independent evidence about a model, nor are several ROIs of one image: every claim about
+models takes the images as its sample, and says how many there were.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +12,39 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem_bench.stats.blocks import BlockTable, block_table
-from cem_bench.stats.estimates import check_confidence, checked
+from cem_bench.stats.estimates import check_confidence, checked, from_moments
 
-__all__ = ["ClusterTest", "cluster_test", "difference_table", "sign_flip"]
+__all__ = [
+    "ClusterMean",
+    "ClusterTest",
+    "cluster_mean",
+    "cluster_test",
+    "crossed_mean",
+    "difference_table",
+    "sign_flip",
+]
 
 Array = NDArray[np.float64]
-EXACT = 12
-RESAMPLES = 5000
+EXACT = 14
+RESAMPLES, FLIPS = 5000, 20_000
+FEWEST = 4  # clusters of which an interval can be resampled: of 3, one resample in 9 has no spread
+
+
+@dataclass(frozen=True)
+class ClusterMean:
+    """A mean over images with its interval.
+
+    Attributes:
+        mean: mean over clusters of the means within, in the unit of the values; NaN without data.
+        low: lower end of the interval; -inf where the clusters cannot tell.
+        high: upper end of the interval; inf where the clusters cannot tell.
+        clusters: number of images; to be printed beside the claim.
+    """
+
+    mean: float
+    low: float
+    high: float
+    clusters: int
 
 
 @dataclass(frozen=True)
@@ -22,19 +52,19 @@ class ClusterTest:
     """A difference of models over images.
 
     Attributes:
-        mean: mean over clusters, in the unit of the values.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        p: two-sided p of "the differences are symmetric about 0", by sign flips.
-        clusters: number of images; to be printed beside the claim.
+        mean: as in `ClusterMean`.
+        low: as in `ClusterMean`.
+        high: as in `ClusterMean`.
+        clusters: as in `ClusterMean`.
+        p: two-sided p of "the differences are symmetric about 0", by sign flips of whole clusters.
         verdict: "positive", "negative" or "undecided".
     """
 
     mean: float
     low: float
     high: float
-    p: float
     clusters: int
+    p: float
     verdict: str
 
 
@@ -62,7 +92,7 @@ def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
 
     Args:
         differences: (n,) paired differences, of draws within a block or of cluster means.
-        seed: names the random flips; up to 12 differences, all flips are made.
+        seed: names the random flips; up to 14 differences, all flips are made.
 
     Returns:
         p in (0, 1]; 1 without data. With n differences it cannot fall under 2 / 2**n.
@@ -72,12 +102,80 @@ def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
     values = checked(differences)
     if values.size == 0:
         return 1.0
-    seen = abs(values.sum()) * (1 - 1e-12)
-    if values.size <= EXACT:
-        signs = np.array(list(product((-1.0, 1.0), repeat=values.size)))
-        return float((np.abs(signs @ values) >= seen).mean())
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (RESAMPLES, values.size))
-    return float((1 + (np.abs(signs @ values) >= seen).sum()) / (1 + RESAMPLES))
+    exceed = (np.abs(flips(values.size, seed) @ values) >= abs(values.sum()) * (1 - 1e-12)).sum()
+    return float(share_of_flips(exceed, values.size))
+
+
+def flips(count: int, seed: int) -> Array:
+    """Return all sign patterns of up to 14 values, and 20,000 random ones of more, (flips, count)."""
+    if count <= EXACT:
+        return np.array(list(product((-1.0, 1.0), repeat=count)))
+    return np.random.Generator(np.random.Philox(seed)).choice((-1.0, 1.0), (FLIPS, count))
+
+
+def share_of_flips(exceed: ArrayLike, count: int) -> Array:
+    """Return p from the number of flips of `count` values that go at least as far as what was seen."""
+    found = np.asarray(exceed, dtype=np.float64)
+    return found / 2**count if count <= EXACT else (1 + found) / (1 + FLIPS)
+
+
+def cluster_mean(values: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> ClusterMean:
+    """Return the mean over images with an interval for images of the same kind.
+
+    Args:
+        values: (n,) one number a scene, in any unit.
+        clusters: (n,) image of each scene; ROIs of one image are one cluster.
+        confidence: of the interval, in (0, 1).
+        seed: names the resamples.
+
+    Returns:
+        The mean of the cluster means, every image alike, and the studentised bootstrap interval over clusters. With
+        fewer than four clusters, or clusters that are all equal, its ends are infinite.
+
+    Raises:
+        ValueError: if a value is not finite, or the shapes differ.
+
+    Source: cluster bootstrap-t, Cameron, Gelbach and Miller 2008, doi 10.1162/rest.90.3.414. Masses of maps are
+        skewed: for lognormal values it covers 88 to 91 % at nominal 95 from 4 to 17 clusters, Student's interval 81 to
+        86 %, percentiles 68 to 83 %; for differences of two of them 90 to 96 % (the test repeats part of it).
+    """
+    check_confidence(confidence)
+    means = cluster_means(values, clusters)
+    count, mean = len(means), float(means.mean()) if len(means) else float("nan")
+    if count < FEWEST or np.ptp(means) == 0:
+        return ClusterMean(mean, -np.inf, np.inf, count)
+    least, most = np.quantile(studentised(means, seed), ((1 - confidence) / 2, (1 + confidence) / 2), method="nearest")
+    error = float(means.std(ddof=1)) / count**0.5
+    return ClusterMean(mean, mean - float(most) * error, mean - float(least) * error, count)
+
+
+def studentised(means: Array, seed: int) -> Array:
+    """Return how far resampled means lie from the mean, in their own standard errors.
+
+    Args:
+        means: (clusters, ...) of which no column is without spread.
+        seed: names the resamples.
+
+    Returns:
+        (resamples, ...); infinite where a resample is one cluster over and over, and so has no error to measure by.
+    """
+    count = len(means)
+    again = means[np.random.Generator(np.random.Philox(seed)).integers(0, count, (RESAMPLES, count))]
+    apart, flat = again.mean(axis=1) - means.mean(axis=0), np.ptp(again, axis=1) == 0
+    error = again.std(axis=1, ddof=1) / count**0.5
+    return np.where(flat, np.copysign(np.inf, apart), apart / np.where(flat, 1.0, error))
+
+
+def cluster_means(values: ArrayLike, clusters: ArrayLike) -> Array:
+    """Return the mean of every cluster, in the order of their names.
+
+    Raises:
+        ValueError: if a value is not finite, or the shapes differ.
+    """
+    found, names = checked(values), np.asarray(clusters)
+    if found.shape != names.shape:
+        raise ValueError(f"values and clusters must be alike: got shapes {found.shape} and {names.shape}")
+    return np.array([found[names == name].mean() for name in np.unique(names)])
 
 
 def cluster_test(
@@ -92,23 +190,45 @@ def cluster_test(
         seed: names the resamples.
 
     Returns:
-        The cluster bootstrap's percentile interval around the mean of cluster means, and the sign-flip p. With fewer
-        than two clusters the interval is infinite and the verdict undecided; positive or negative needs both the
-        interval and the p to say so.
+        `cluster_mean` with the sign-flip p; positive or negative needs both the interval and the p to say so, which
+        takes six clusters at 95 %.
 
-    Source: Field and Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x (bootstrap of clusters).
+    Raises:
+        ValueError: as `cluster_mean`.
     """
-    check_confidence(confidence)
-    values, names = checked(differences), np.asarray(clusters)
-    if values.shape != names.shape:
-        raise ValueError(f"differences and clusters must be alike: got shapes {values.shape} and {names.shape}")
-    means = np.array([values[names == name].mean() for name in np.unique(names)])
-    count, mean = len(means), float(means.mean()) if len(means) else float("nan")
-    p = sign_flip(means, seed)
-    if count < 2 or np.ptp(means) == 0:
-        return ClusterTest(mean, -np.inf, np.inf, p, count, "undecided")
-    picks = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    low, high = np.quantile(means[picks].mean(1), ((1 - confidence) / 2, (1 + confidence) / 2))
+    one = cluster_mean(differences, clusters, confidence=confidence, seed=seed)
+    p = sign_flip(cluster_means(differences, clusters), seed)
     sure = p <= 1 - confidence
-    verdict = "positive" if sure and low > 0 else "negative" if sure and high < 0 else "undecided"
-    return ClusterTest(mean, float(low), float(high), p, count, verdict)
+    verdict = "positive" if sure and one.low > 0 else "negative" if sure and one.high < 0 else "undecided"
+    return ClusterTest(one.mean, one.low, one.high, one.clusters, p, verdict)
+
+
+def crossed_mean(table: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> ClusterMean:
+    """Return the mean over trainings and images, both of them sampled, neither fixed.
+
+    Args:
+        table: (trainings, images) one number a training and image, in any unit; every training on every image.
+        confidence: of the interval, in (0, 1).
+        seed: names the resamples.
+
+    Returns:
+        One training: `cluster_mean` over images. Several: the variance is the sum of that of the image means and that
+        of the training means, each over its count (conservative: what is neither's counts twice), degrees of freedom
+        by Satterthwaite, since two or three trainings are too few to resample. Fewer than four images: infinite ends.
+
+    Raises:
+        ValueError: if a value is not finite, or the table is not two-dimensional.
+
+    Source: two-way random effects, Owen 2007, doi 10.1214/07-AOAS122; Satterthwaite 1946, doi 10.2307/3002019.
+    """
+    values = checked(table)
+    if values.ndim != 2:
+        raise ValueError(f"expected (trainings, images), got shape {values.shape}")
+    trainings, images = values.shape
+    if trainings == 1 or images < FEWEST:
+        return cluster_mean(values.mean(axis=0), np.arange(images), confidence=confidence, seed=seed)
+    pieces = [(float(values.mean(axis=axis).var(ddof=1)) / n, n - 1) for axis, n in ((0, images), (1, trainings))]
+    variance = sum(piece for piece, _ in pieces)
+    df = variance**2 / max(sum(piece**2 / free for piece, free in pieces), np.finfo(float).tiny)
+    found = from_moments(np.array(values.mean()), np.array(variance**0.5), np.array(df), values.size, confidence)
+    return ClusterMean(float(found.mean), float(found.low), float(found.high), images)

@@ -1,10 +1,9 @@
 """Repeatability of a map: would another run show the same? Never a correlation alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from cem_bench.stats.estimates import check_confidence, checked
@@ -35,17 +34,11 @@ class Repeatability:
     blocks: int
 
 
-def half_means(effects: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return (blocks, 2) means of even and odd draws of the blocks that have two draws or more, dB."""
-    rows = [(draws[::2].mean(), draws[1::2].mean()) for draws in map(checked, effects.values()) if len(draws) > 1]
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
-
-
-def repeatability(halves: ArrayLike, *, tol: float = 0.01, confidence: float = 0.95) -> Repeatability:
+def repeatability(pairs: ArrayLike, *, tol: float = 0.01, confidence: float = 0.95) -> Repeatability:
     """Return how far two halves, or two runs, of a map agree.
 
     Args:
-        halves: (blocks, 2) mean effects, dB (`half_means`).
+        pairs: (blocks, 2) mean effects of each half or run, dB; blocks with a NaN in either are left out.
         tol: a half colours a block whose |mean| is at least tol, dB.
         confidence: of the correlation's interval, in (0, 1).
 
@@ -55,7 +48,8 @@ def repeatability(halves: ArrayLike, *, tol: float = 0.01, confidence: float = 0
     Source: Shrout and Fleiss 1979, doi 10.1037/0033-2909.86.2.420 (ICC(1,1)); Fisher 1921 (interval by arctanh).
     """
     check_confidence(confidence)
-    means = checked(halves).reshape(-1, 2)
+    means = np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
+    means = checked(means[~np.isnan(means).any(axis=1)])
     sides = np.where(np.abs(means) >= tol, np.sign(means), 0)
     coloured = (sides != 0).any(axis=1)
     flips = float((sides[coloured, 0] != sides[coloured, 1]).mean()) if coloured.any() else float("nan")
