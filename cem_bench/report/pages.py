@@ -160,11 +160,12 @@ def setting(experiment: Experiment) -> str:
     donors = ", ".join(dict.fromkeys(str(cell.entry["donors"]["source"]) for cell in experiment.cells))
     engines = ", ".join(f"{kind} {count}" for kind, count in table["engine"].value_counts().items())
     proof = max((cell.entry["proof"].get("max_abs_db", 0.0) for cell in experiment.cells), default=0.0)
+    note = f" {experiment.options['note']}" if "note" in experiment.options else ""
     return (
         f"**Setting.** {models} models, {scenes} scenes of {images} "
         f"images (the clusters), task {tasks}; image {entry['size'][0]}x{entry['size'][1]}, ROI {entry['roi'][2]}x"
         f"{entry['roi'][3]}; {rules}; donors: {donors}; tol {entry['tol']:g} dB; cells by engine: {engines}; largest "
-        f"difference between engine and full forward on the proof draws {proof:.1e} dB."
+        f"difference between engine and full forward on the proof draws {proof:.1e} dB.{note}"
     )
 
 

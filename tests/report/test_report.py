@@ -122,6 +122,10 @@ def test_the_command_line_narrows_a_sweep() -> None:
     assert len(sweep.cells) == 4
     assert "sampling.n=3" in sweep.arguments
     assert "--multirun" in sweep.arguments
+    left_out = plan(CONF, [*arguments, "sampling.n=3"], WHY).left_out
+    assert "RCAN_DN_ca" in left_out["model"]
+    assert "RCAN_DN_none" not in left_out["model"]
+    assert "shipped_coffee_1" not in left_out["scene"]
 
 
 def test_one_cell_is_no_sweep() -> None:
