@@ -39,7 +39,8 @@ class Engine(Protocol):
             patches: (n, 3, block.height, block.width) float32 in [0, 1].
 
         Returns:
-            (n + 1, 3, roi.height, roi.width) float32; row 0 is the untouched observation, computed in the same batch.
+            (n + 1, 3, roi.height, roi.width) float32; row 0 is the untouched observation, computed in the same batch or
+            in one of the same size and work, so that a patch of the block's own content gives row 0 bit for bit.
         """
         ...
 
@@ -61,9 +62,9 @@ def exact_arithmetic() -> Iterator[None]:
 
 
 def intervened(observation: Tensor, block: Rect, patches: Tensor) -> Tensor:
-    """Return the observation (row 0) and its copies with each patch pasted into the block, (n + 1, 3, h, w)."""
-    rows = observation.expand(len(patches) + 1, *observation.shape).clone()
-    rows[(slice(1, None), slice(None), *block.slices)] = patches.to(rows)
+    """Return copies of the observation with each patch pasted into the block, (n, 3, h, w)."""
+    rows = observation.expand(len(patches), *observation.shape).clone()
+    rows[(..., *block.slices)] = patches.to(rows)
     return rows
 
 
@@ -91,7 +92,7 @@ def in_batches(run: Callable[[Tensor], Tensor], rows: Tensor, limit: int) -> tup
 
     Args:
         run: maps (b, ...) to (b, ...).
-        rows: (n, ...), row 0 untouched.
+        rows: (n, ...), n at least 1.
         limit: most rows a batch.
 
     Returns:
@@ -113,12 +114,36 @@ def in_batches(run: Callable[[Tensor], Tensor], rows: Tensor, limit: int) -> tup
             torch.cuda.empty_cache()
 
 
+def _batch_size(count: int, limit: int) -> int:
+    return -(-count // -(-count // limit))
+
+
 def _equal_batches(run: Callable[[Tensor], Tensor], rows: Tensor, limit: int) -> Tensor:
-    count = -(-len(rows) // limit)
-    size = -(-len(rows) // count)
-    spare = count * size - len(rows)
+    size = _batch_size(len(rows), limit)
+    spare = -len(rows) % size
     padded = torch.cat([rows, rows[:1].expand(spare, *rows.shape[1:])]) if spare else rows
     return torch.cat([run(batch) for batch in padded.split(size)])[: len(rows)]
+
+
+class Untouched:
+    """Outputs of intervened images after row 0, which is made once for every batch size and remembered."""
+
+    def __init__(self, run: Callable[[Tensor], Tensor], image: Tensor) -> None:
+        """Take what runs a batch of images, (b, 3, h, w) to (b, ...), and the untouched image, (3, h, w)."""
+        self._run, self._image = run, image
+        self._remembered: dict[int, Tensor] = {}
+
+    def before(self, rows: Tensor, limit: int) -> tuple[Tensor, int]:
+        """Return the untouched output (row 0) and those of `rows` (n, 3, h, w), and the batch limit that worked."""
+        outputs: list[Tensor] = []
+        if len(rows):
+            several, limit = in_batches(self._run, rows, limit)
+            outputs.append(several)
+        size = _batch_size(max(1, len(rows)), limit)
+        if size not in self._remembered:
+            untouched = self._image.expand(size, *self._image.shape).clone()
+            self._remembered[size] = self._run(untouched)[:1].clone()
+        return torch.cat([self._remembered[size], *outputs]), limit
 
 
 def _out_of_memory(error: BaseException) -> bool:

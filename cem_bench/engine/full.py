@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cem_bench.engine.base import PRECISIONS, check_draws, exact_arithmetic, in_batches, intervened
+from cem_bench.engine.base import PRECISIONS, Untouched, check_draws, exact_arithmetic, intervened
 from cem_bench.engine.memory import forward_bytes
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class FullEngine:
         self.batch = max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
         if observation.device.type == "cpu":
             self.batch = min(self.batch, CPU_BATCH)
+        self._untouched = Untouched(self._roi, observation)
 
     def reaches(self, block: Rect) -> bool:
         """Nothing is proven about the network: every block may touch the ROI."""
@@ -44,7 +45,7 @@ class FullEngine:
         check_draws(self.observation, block, patches)
         with exact_arithmetic():
             rows = intervened(self.observation, block, patches)
-            outputs, self.batch = in_batches(self._roi, rows, self.batch)
+            outputs, self.batch = self._untouched.before(rows, self.batch)
         return outputs
 
     def _roi(self, rows: Tensor) -> Tensor:

@@ -109,6 +109,11 @@ class Layout:
             places.append(names.index(wanted) if wanted in names else None)
         return own, places[0], places[1]
 
+    @property
+    def opens(self) -> bool:
+        """Whether rows and columns are axes of their own as the tensor is."""
+        return self._open[0]
+
     def opened(self, value: Tensor, rows: int, region: Rect) -> Tensor:
         """View a tensor of a region with rows and columns as axes of their own."""
         if self._open[0]:

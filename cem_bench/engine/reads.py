@@ -41,6 +41,11 @@ class Reads:
         grows = (np.diff(self.first) >= 0).all() and (np.diff(self.last) >= 0).all()
         return (self.first.tolist(), self.last.tolist()) if grows else None
 
+    @property
+    def grows(self) -> bool:
+        """Whether later outputs read later inputs, so that spans map to spans."""
+        return self._sorted is not None
+
     def need(self, span: Span) -> Span:
         """Inputs that the outputs in `span` read, padding included."""
         start, stop = span

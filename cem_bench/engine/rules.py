@@ -93,11 +93,14 @@ def _global(call: Call, layouts: Layouts) -> Step:
     else:
         layout = Layout.plain(call.shape)
     pairs = tuple(between(layout, layouts(ref), read.whole) for ref in inputs)
+    # Views, and whatever an unknown op may hold, expect the memory order that they were recorded with.
+    recorded_order = call.name == "view" or call.name not in RULES
 
     def run(region: Rect, values: Values, rows: int) -> Tensor:
-        value = layout.opened(call(values.__getitem__), rows, layout.everywhere)
+        given = {ref: value.contiguous() for ref, value in values.items()} if recorded_order else values
+        value = layout.opened(call(given.__getitem__), rows, layout.everywhere)
         return layout.crop(value, region, layout.everywhere).reshape(layout.shape(rows, region))
 
-    return Step(call, inputs, pairs, layout, run, whole=True, local=False, work=elements(layout))
+    return Step(call, inputs, pairs, layout, run, whole=not recorded_order, local=False, work=elements(layout))
 
 

@@ -1,0 +1,140 @@
+"""A recorded network with its region rules, for one ROI: what every op wants, and what a block changes of it.
+
+Forward, the block's influence grows with every kernel; backward, so does what the ROI needs. A draw is recomputed only
+where both meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from cem_bench.engine import reads as read
+from cem_bench.engine.base import EngineError
+from cem_bench.engine.layout import Layout
+from cem_bench.engine.rules import RULES, step_for
+from cem_bench.engine.trace import Ref, trace
+from cem_bench.geometry import Rect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor, nn
+
+    from cem_bench.engine.step import Step
+
+IMAGE = Ref(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Cone:
+    """The regions to recompute for one block.
+
+    Attributes:
+        regions: changed region of every value (the observation included) that changes.
+        work: multiply-adds a batch row.
+    """
+
+    regions: dict[Ref, Rect]
+    work: float
+
+
+class Program:
+    """A recorded network with its rules, for one ROI."""
+
+    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect) -> None:
+        calls, self.output, self.expected = trace(restorer, observation)
+        self.layouts: dict[Ref, Layout] = {IMAGE: Layout.image((1, *observation.shape))}
+        self.steps: dict[Ref, Step] = {}
+        for index, call in enumerate(calls):
+            step = step_for(call, self.layouts.__getitem__)
+            self.steps[Ref(index)] = step
+            self.layouts[Ref(index)] = step.layout
+        if not self.layouts[self.output].is_image:
+            raise EngineError("the output is not an image by the record: some op before it has no rule")
+        self.roi = roi
+        self.total_work = sum(step.work * step.layout.everywhere.area for step in self.steps.values())
+        self.wanted = self._wanted()
+        self.steps = {ref: step for ref, step in self.steps.items() if ref in self.wanted}
+        self.last_use = {ref: user for user, step in self.steps.items() for ref in step.inputs}
+
+    def _wanted(self) -> dict[Ref, Rect]:
+        """Return, for every value, the region that the ROI depends on."""
+        wanted: dict[Ref, Rect] = {self.output: self.roi}
+        for ref, step in reversed(self.steps.items()):
+            if ref not in wanted:
+                continue
+            for source, pair in zip(step.inputs, step.reads, strict=True):
+                if source in step.constants:
+                    continue
+                everywhere = self.layouts[source].everywhere
+                part = read.need(pair, wanted[ref]).intersect(everywhere)
+                grown = read.hull(wanted.get(source), part)
+                if grown is not None:
+                    wanted[source] = grown
+        return wanted
+
+    @cached_property
+    def everything(self) -> Cone:
+        """All that the ROI wants, whatever the block."""
+        return Cone(dict(self.wanted), sum(step.work * self.wanted[ref].area for ref, step in self.steps.items()))
+
+    @cached_property
+    def kept(self) -> frozenset[Ref]:
+        """Values whose clean version some window is completed from; the output among them.
+
+        An op that reads just the same positions of inputs that change in the same region (queries, keys and scores of
+        one window attention) needs no clean values. `origin` tells such inputs: the value and the chain of reads since,
+        which decide together where a value changes.
+        """
+        origin: dict[Ref, Any] = {IMAGE: IMAGE}
+        kept = {self.output}
+        for ref, step in self.steps.items():
+            sources = [(s, pair) for s, pair in zip(step.inputs, step.reads, strict=True) if s not in step.constants]
+            origins = {origin[source] for source, _ in sources}
+            aligned = all(axis is read.same(axis.size) for _, pair in sources for axis in pair)
+            if aligned and step.local and len(origins) == 1:
+                origin[ref] = origins.pop()
+                continue
+            kept.update(source for source, _ in sources)
+            follows = len(sources) == 1 and all(axis.grows for axis in sources[0][1])
+            origin[ref] = (sources[0][1], origins.pop()) if follows else ref
+        return frozenset(kept)
+
+    def cone(self, block: Rect) -> Cone:
+        """Return what a block changes of what the ROI wants."""
+        regions = {IMAGE: block.intersect(self.wanted.get(IMAGE, Rect(0, 0, 0, 0)))}
+        work = 0.0
+        for ref, step in self.steps.items():
+            changed: Rect | None = None
+            for source, pair in zip(step.inputs, step.reads, strict=True):
+                region = regions.get(source)
+                if region is not None and region.area:
+                    changed = read.hull(changed, read.reach(pair, region))
+            if changed is None:
+                continue
+            changed = changed.intersect(self.wanted[ref])
+            if changed.area:
+                regions[ref] = changed
+                work += step.work * changed.area
+        return Cone(regions, work)
+
+    def share(self, blocks: Iterable[Rect]) -> float:
+        """Mean share of a full forward's work that the blocks' cones leave, 0 to 1."""
+        works = [self.cone(block).work for block in blocks]
+        return sum(works) / len(works) / self.total_work
+
+    @property
+    def mixing(self) -> list[str]:
+        """Ops after which everything is changed, by name and module, in order."""
+        def mixes(step: Step) -> bool:
+            extents = {self.layouts[ref].extent for ref in step.inputs if ref in self.layouts} - {(1, 1)}
+            return bool(extents) and (not step.local or step.layout.extent == (1, 1))
+
+        return [step.title for step in self.steps.values() if mixes(step)]
+
+    @property
+    def without_rule(self) -> list[str]:
+        """Names of the ops that the table of rules does not know."""
+        return sorted({step.call.name for step in self.steps.values() if step.call.name not in RULES})
