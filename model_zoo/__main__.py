@@ -1,13 +1,12 @@
 """python -m model_zoo list | info NAME | verify [NAME...]: the zoo from the command line."""
 
 import argparse
-import csv
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 from model_zoo import ZooError, card, list_models
-from model_zoo.cards import Card
+from model_zoo.cards import FOLDER, MEASURED, Card
 from model_zoo.weights import find
 
 RESULTS = Path("results") / "zoo" / "measured.csv"
@@ -45,29 +44,35 @@ def show_info(name: str) -> None:
     print(f"{'weights':>18}: {find(entry) or 'not here'}")
 
 
-def run_verify(names: list[str], images: int, target: Path) -> int:
-    """Measures the models named, or all whose weights are here and whose test set is known; writes the table."""
+def run_verify(names: list[str], images: int, target: Path, keep: bool) -> int:
+    """Measures the models named, or all whose weights are here and whose test set is known; writes the table.
+
+    Args:
+        names: models; empty for all.
+        images: at most so many images of each test set.
+        target: the table, written anew after each model; lines of other models stay.
+        keep: write the table into the package too, where the cards take their measured figure from.
+
+    Returns:
+        1 where a model could not be measured, else 0.
+    """
     from tqdm import tqdm
 
-    from model_zoo.verify import COLUMNS, folder, measure
+    from model_zoo.verify import folder, measure, read_table, write_table
 
     known = names or [name for name in list_models() if find(card(name)) and folder(card(name)).is_dir()]
-    done, failed = {}, []
-    if target.is_file():
-        with target.open(newline="", encoding="utf-8") as stream:
-            done = {row[0]: tuple(row) for row in list(csv.reader(stream))[1:]}
+    done, failed = read_table(target), []
     for name in tqdm(known, desc="verify", unit="model"):
         try:
-            result = measure(card(name), images)
+            done.append(measure(card(name), images))
         except ZooError as error:
             failed.append(f"{name}: {error}")
             continue
-        done[result.model] = result.row
-        print("  ".join(result.row), flush=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *(done[name] for name in sorted(done))])
-    print(f"written: {target}")
+        write_table(target, done)
+        print(f"{done[-1].model}  {done[-1].measured:.4f} dB  {done[-1].images} images", flush=True)
+    for path in (target, FOLDER / MEASURED) if keep else (target,):
+        write_table(path, done)
+        print(f"written: {path}")
     for line in failed:
         print(f"not measured: {line}", file=sys.stderr)
     return 1 if failed else 0
@@ -82,7 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     verify = commands.add_parser("verify", help="measure PSNR with the weights that are here")
     verify.add_argument("names", nargs="*")
     verify.add_argument("--images", type=int, default=1000, help="at most so many images of each test set")
-    verify.add_argument("--out", type=Path, default=RESULTS)
+    verify.add_argument("--out", type=Path, default=RESULTS, help=f"the table; default {RESULTS}")
+    verify.add_argument("--keep", action="store_true", help="also write the figures into the package's cards")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "list":
@@ -90,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif chosen.command == "info":
             show_info(chosen.name)
         else:
-            return run_verify(chosen.names, chosen.images, chosen.out)
+            return run_verify(chosen.names, chosen.images, chosen.out, chosen.keep)
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """Cards: the facts about one checkpoint, read from the YAML files of `model_zoo/cards`."""
 
+import csv
 import difflib
 import importlib
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 FOLDER = Path(__file__).parent / "cards"
+MEASURED = "measured.csv"  # in that folder: the figures `verify --keep` measured with a card's own weights
 TASKS = ("SR", "DN", "DR")
 
 
@@ -52,7 +54,8 @@ class Card:
         sha256: of the file; "" where it is not known.
         test: what the PSNR figures are for, e.g. "Set5 Y, border 4".
         claimed: published PSNR in dB, None where none is.
-        measured: PSNR measured here in dB, None where none is.
+        measured: PSNR measured here in dB, None where none is; `python -m model_zoo verify --keep` writes it.
+        measured_images: how many images of the test set that is the mean of.
         degradation: what makes an observation for it when nothing else is asked for, e.g. {"noise": 50}.
         note: what a user should know.
     """
@@ -86,6 +89,7 @@ class Card:
     test: str = ""
     claimed: float | None = None
     measured: float | None = None
+    measured_images: int = 0
     degradation: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
@@ -108,7 +112,18 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
-def _read(path: Path) -> Iterator[Card]:
+def kept(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """What was measured with the weights of the cards: name to {measured: dB, measured_images: count}."""
+    if not (folder / MEASURED).is_file():
+        return {}
+    with (folder / MEASURED).open(newline="", encoding="utf-8") as stream:
+        return {
+            row["model"]: {"measured": float(row["measured_db"]), "measured_images": int(row["images"])}
+            for row in csv.DictReader(stream)
+        }
+
+
+def _read(path: Path, figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Card]:
     """The cards of one file: `family` holds what they share, `cards` what each says of its own."""
     import yaml
 
@@ -116,7 +131,7 @@ def _read(path: Path) -> Iterator[Card]:
     content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     shared = content.get("family", {})
     for own in content.get("cards", []):
-        facts = {**shared, **own, "options": {**shared.get("options", {}), **own.get("options", {})}}
+        facts = {**figures.get(own.get("name"), {}), **shared, **own, "options": {**shared.get("options", {}), **own.get("options", {})}}
         unknown = sorted(set(facts) - known)
         if unknown or "name" not in own:
             found = f"{path}: card {own.get('name', '?')}: unknown fields {unknown}, or no name"
@@ -142,8 +157,9 @@ def registry(folder: Path = FOLDER) -> dict[str, Card]:
         ZooError: for a name that two cards claim, or a card that cannot be.
     """
     found: dict[str, Card] = {}
+    figures = kept(folder)
     for path in sorted(folder.glob("*.yaml")):
-        for entry in _read(path):
+        for entry in _read(path, figures):
             for name in (entry.name, *entry.aliases):
                 if _plain(name) in found:
                     raise ZooError(f"{path}: two cards answer to {name!r}: {found[_plain(name)].name} and {entry.name}")

@@ -1,14 +1,15 @@
 """PSNR of real weights on the usual test sets, beside the published figure."""
 
+import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_zoo.cards import Card
+from model_zoo.cards import Card, card, list_models
 from model_zoo.errors import ZooError
 from model_zoo.loading import SizeCheck, load
 
@@ -21,20 +22,51 @@ COLUMNS = ("model", "test", "images", "claimed_db", "measured_db", "difference_d
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table: figures in dB; claimed is None where none is published."""
+    """One line of the table: the mean PSNR in dB over so many images, with the weights of a card."""
 
     model: str
-    test: str
     images: int
-    claimed: float | None
     measured: float
 
-    @property
-    def row(self) -> tuple[str, ...]:
-        """The line as text, in the order of `COLUMNS`."""
-        claimed = "" if self.claimed is None else f"{self.claimed:.2f}"
-        difference = "" if self.claimed is None else f"{self.measured - self.claimed:+.2f}"
-        return self.model, self.test, str(self.images), claimed, f"{self.measured:.2f}", difference
+
+def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
+    """The lines of the table, beside what the cards claim now, in order of the models' names.
+
+    Args:
+        results: what was measured; of two with one name the later one counts.
+
+    Returns:
+        The column names, then one line a model; figures in dB, claimed and difference empty where nothing is published.
+    """
+    latest = {result.model: result for result in results}
+    lines = [COLUMNS]
+    for name, result in sorted(latest.items()):
+        entry = card(name)
+        claimed = "" if entry.claimed is None else f"{entry.claimed:.2f}"
+        difference = "" if entry.claimed is None else f"{result.measured - entry.claimed:+.4f}"
+        lines.append((name, entry.test, str(result.images), claimed, f"{result.measured:.4f}", difference))
+    return lines
+
+
+def read_table(path: Path) -> list[Result]:
+    """What a table written before holds; nothing where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    known = set(list_models())
+    return [
+        Result(row["model"], int(row["images"]), float(row["measured_db"])) for row in rows if row["model"] in known
+    ]
+
+
+def write_table(path: Path, results: Iterable[Result]) -> None:
+    """Writes the table, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(table(results))
+    part.replace(path)
 
 
 def _image(path: Path) -> np.ndarray:
@@ -132,7 +164,7 @@ def measure(entry: Card, most: int = 1000) -> Result:
         most: at most so many images.
 
     Returns:
-        Claimed and mean measured PSNR.
+        The mean PSNR.
 
     Raises:
         ZooError: weights or images are not here.
@@ -145,4 +177,4 @@ def measure(entry: Card, most: int = 1000) -> Result:
         restored = restore(network, observation, entry)
         both = (luma(restored), luma(clean)) if on_luma else (restored, clean)
         values.append(psnr(*both, border))
-    return Result(entry.name, entry.test, len(values), entry.claimed, float(np.mean(values)))
+    return Result(entry.name, len(values), float(np.mean(values)))
