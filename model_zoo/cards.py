@@ -131,7 +131,8 @@ def _read(path: Path, figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Card
     content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     shared = content.get("family", {})
     for own in content.get("cards", []):
-        facts = {**figures.get(own.get("name"), {}), **shared, **own, "options": {**shared.get("options", {}), **own.get("options", {})}}
+        options = {**shared.get("options", {}), **own.get("options", {})}
+        facts = {**figures.get(own.get("name"), {}), **shared, **own, "options": options}
         unknown = sorted(set(facts) - known)
         if unknown or "name" not in own:
             found = f"{path}: card {own.get('name', '?')}: unknown fields {unknown}, or no name"
