@@ -7,9 +7,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from cem_bench.stats.estimates import Estimate, checked, t_interval
+from cem_bench.stats.compare import sign_flip
+from cem_bench.stats.estimates import Estimate, check_confidence, checked, t_interval
+from cem_bench.stats.repeat import repeatability
 
-__all__ = ["DeletionCurve", "Randomisation", "deletion_curve", "noise_share", "orders", "pool_halves", "randomisation"]
+__all__ = [
+    "DeletionCurve",
+    "DeletionGap",
+    "NoiseShare",
+    "Randomisation",
+    "deletion_curve",
+    "deletion_gap",
+    "noise_share",
+    "orders",
+    "pool_halves",
+    "randomisation",
+]
+RESAMPLES = 1000
 
 Array = NDArray[np.float64]
 
@@ -29,19 +43,57 @@ class DeletionCurve:
     area: Estimate
 
 
+@dataclass(frozen=True)
+class DeletionGap:
+    """How much better the map's order finds what matters than another order.
+
+    Attributes:
+        mean: mean over steps and draws of the joint effect of the map's order minus that of the other, dB.
+        low: lower end of its interval.
+        high: upper end of its interval.
+        p: two-sided p of "no difference", by sign flips of the draws.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
 @dataclass(frozen=True, eq=False)
 class Randomisation:
     """Likeness of the map to those of networks whose weights were randomised layer by layer.
 
     Attributes:
-        layers: names, in the order of randomisation.
-        spearman: (layers,) rank correlation of absolute effects with the true network's map; NaN without spread.
-        half: rank correlation of the true map's two halves: what the same network repeats.
+        stages: names, in the order of randomisation, and last the true map's two halves: what one network repeats.
+        spearman: (stages,) rank correlation of effects with the true network's map; NaN without spread.
+        low: (stages,) lower end of its interval; blocks count as independent, which neighbours are not quite.
+        high: (stages,) upper end.
+        agreement: (stages,) share of the blocks coloured in either map that have the same side of tol in both.
     """
 
-    layers: tuple[str, ...]
+    stages: tuple[str, ...]
     spearman: Array
-    half: float
+    low: Array
+    high: Array
+    agreement: Array
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseShare:
+    """How much of the variance of one draw's effect comes from the noise field of the scene.
+
+    Attributes:
+        by_block: (blocks,) share, 0 to 1; NaN without spread.
+        whole: share of the variances summed over the blocks.
+        low: lower end of its interval over resampled blocks.
+        high: upper end.
+    """
+
+    by_block: Array
+    whole: float
+    low: float
+    high: float
 
 
 def orders(
@@ -84,6 +136,28 @@ def deletion_curve(blocks: ArrayLike, joint: ArrayLike, confidence: float = 0.95
     return DeletionCurve(counts, t_interval(effects, confidence), t_interval(effects.mean(axis=0), confidence))
 
 
+def deletion_gap(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> DeletionGap:
+    """Return the paired difference of two orders' joint deletion curves.
+
+    Args:
+        one: (steps, n) joint effects of the map's order, dB.
+        other: (steps, n) of another order with the same numbers of blocks, and the same donors in draw k.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        Student's interval over the draws of the mean over steps, and the sign-flip p.
+
+    Raises:
+        ValueError: if the shapes differ or a value is not finite.
+    """
+    first, second = checked(one), checked(other)
+    if first.shape != second.shape or first.ndim != 2:
+        raise ValueError(f"expected two arrays (steps, draws) alike, got {first.shape} and {second.shape}")
+    gaps = (first - second).mean(axis=0)
+    found = t_interval(gaps, confidence)
+    return DeletionGap(float(found.mean), float(found.low), float(found.high), sign_flip(gaps))
+
+
 def pool_halves(
     effects: Mapping[int, Array], donors: Mapping[int, NDArray[np.int64]], pool: int, seed: int = 0
 ) -> Array:
@@ -108,48 +182,82 @@ def pool_halves(
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
-def randomisation(means: ArrayLike, halves: ArrayLike, randomised: Mapping[str, ArrayLike]) -> Randomisation:
+def randomisation(
+    means: ArrayLike,
+    halves: ArrayLike,
+    randomised: Mapping[str, ArrayLike],
+    *,
+    tol: float = 0.01,
+    confidence: float = 0.95,
+) -> Randomisation:
     """Return how far the map depends on the weights.
 
     Args:
         means: (blocks,) effects of the true network, dB.
         halves: (blocks, 2) its half means, dB.
-        randomised: layer up to which weights were randomised to (blocks,) effects, dB, same blocks and draws.
+        randomised: name of each stage, as "12 of 40 layers", to (blocks,) effects under randomised weights, dB.
+        tol: a map colours a block whose |mean| is at least tol, dB.
+        confidence: of the intervals, in (0, 1).
 
     Returns:
-        Rank correlations; a map that stays alike when the weights are random shows the image, not the network.
+        Rank correlations and class agreement; a map that stays alike when the weights are random shows the image, not
+        the network.
 
-    Source: Adebayo et al. 2018, arXiv 1810.03292.
+    Source: Adebayo et al. 2018, arXiv 1810.03292; interval of Spearman's rho, Fieller, Hartley and Pearson 1957,
+        doi 10.1093/biomet/44.3-4.470.
     """
-    true = np.abs(checked(means))
-    found = [_rank_correlation(true, np.abs(checked(one))) for one in randomised.values()]
-    pair = np.abs(checked(halves))
-    return Randomisation(tuple(randomised), np.array(found), _rank_correlation(pair[:, 0], pair[:, 1]))
+    check_confidence(confidence)
+    true, pair = checked(means), checked(halves)
+    compared = [(true, checked(one)) for one in randomised.values()] + [(pair[:, 0], pair[:, 1])]
+    rho = np.array([_rank_correlation(*two) for two in compared])
+    reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(1.06 / max(len(true) - 3, 1))
+    centre = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    agreement = [1 - repeatability(np.stack(two, axis=1), tol=tol).flip_rate for two in compared]
+    stages = (*randomised, "halves of the true map")
+    return Randomisation(stages, rho, np.tanh(centre - reach), np.tanh(centre + reach), np.array(agreement))
 
 
 def _rank_correlation(one: Array, two: Array) -> float:
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(two) == 0:
+    if len(one) < 4 or np.ptp(one) == 0 or np.ptp(two) == 0:
         return float("nan")
     return float(stats.spearmanr(one, two).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def noise_share(effects: ArrayLike) -> Array:
-    """Return the share of the variance of a block's mean that comes from the noise field of the scene.
+def noise_share(effects: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> NoiseShare:
+    """Return the share of the variance of one draw's effect that comes from the noise field of the scene.
 
     Args:
         effects: (blocks, fields, n) effects, dB, of n donors under each of several noise fields.
+        confidence: of the interval, in (0, 1).
+        seed: names the resamples.
 
     Returns:
-        (blocks,) variance of the field means, less what the draws explain, over that plus the donors' variance; never
-        negative, NaN with fewer than two fields or draws or without spread. Near 0: one field speaks for all.
+        Variance of the field means, less what the draws explain, over that plus the donors' variance; never negative,
+        NaN with fewer than two fields or draws or without spread. Near 0: one field speaks for all.
 
     Source: one-way random effects, Searle, Casella and McCulloch 1992, eq. 3.4.
     """
+    check_confidence(confidence)
     values = checked(effects)
     fields, n = values.shape[1:]
-    if fields < 2 or n < 2:
-        return np.full(len(values), np.nan)
+    if fields < 2 or n < 2 or not len(values):
+        return NoiseShare(np.full(len(values), np.nan), np.nan, np.nan, np.nan)
     within = values.var(axis=2, ddof=1).mean(axis=1)
-    between = np.maximum(values.mean(axis=2).var(axis=1, ddof=1) - within / n, 0)
-    total = between + within
-    return np.where(total > 0, between / np.where(total > 0, total, 1), np.nan)
+    between = values.mean(axis=2).var(axis=1, ddof=1) - within / n
+    rng = np.random.Generator(np.random.Philox(seed))
+    picks = rng.integers(0, len(values), (RESAMPLES, len(values)))
+    again = _share(between[picks].sum(axis=1), within[picks].sum(axis=1))
+    low, high = (
+        np.nanquantile(again, ((1 - confidence) / 2, (1 + confidence) / 2))
+        if np.isfinite(again).any()
+        else (np.nan, np.nan)
+    )
+    whole = float(_share(between.sum(), within.sum()))
+    return NoiseShare(_share(between, within), whole, float(low), float(high))
+
+
+def _share(between: ArrayLike, within: ArrayLike) -> Array:
+    """Return between over the total, a negative estimate counting as none; NaN where the total is 0."""
+    part = np.maximum(np.asarray(between, dtype=np.float64), 0)
+    total = part + np.asarray(within, dtype=np.float64)
+    return np.where(total > 0, part / np.where(total > 0, total, 1), np.nan)

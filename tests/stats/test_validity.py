@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cem_bench.stats.validity import deletion_curve, noise_share, orders, pool_halves, randomisation
+from cem_bench.stats.validity import deletion_curve, deletion_gap, noise_share, orders, pool_halves, randomisation
 
 
 def test_every_order_holds_every_block_and_the_maps_own_starts_with_the_largest():
@@ -36,11 +36,27 @@ def test_random_weights_lose_the_map_and_the_same_weights_keep_it():
     assert found.spearman[0] == pytest.approx(1)
     assert abs(found.spearman[1]) < 0.2
     assert np.isnan(found.spearman[2])
-    assert found.half > 0.9
+    assert found.spearman[3] > 0.9
+    assert found.low[1] < 0 < found.high[1]
+    assert found.agreement[0] == 1 > found.agreement[3] > 0.9 > found.agreement[1]
+    assert found.stages[3] == "halves of the true map"
 
 
 def test_noise_share_recovers_its_components():
     rng = np.random.default_rng(2)
     effects = rng.normal(0, 1, (500, 8, 1)) + rng.normal(0, 2, (500, 8, 20))
-    assert np.mean(noise_share(effects)) == pytest.approx(0.2, abs=0.03)
-    assert np.isnan(noise_share(effects[:, :1])).all()
+    assert noise_share(effects).whole == pytest.approx(0.2, abs=0.03)
+    assert noise_share(effects).low < 0.2 < noise_share(effects).high
+    assert np.isnan(noise_share(effects[:, :1]).whole)
+    assert np.isnan(noise_share(effects[:, :1]).by_block).all()
+
+
+def test_an_order_that_finds_what_matters_beats_one_that_does_not():
+    shared = np.random.default_rng(3).normal(0, 0.5, 12)
+    good, bad = np.array([[1.0], [1.5], [1.6]]) + shared, np.array([[0.1], [0.6], [1.6]]) + shared
+    gap = deletion_gap(good + np.random.default_rng(4).normal(0, 0.01, (3, 12)), bad)
+    assert gap.mean == pytest.approx(0.6, abs=0.02)
+    assert gap.low < 0.6 < gap.high
+    assert gap.p <= 2 / 2**12
+    with pytest.raises(ValueError, match="alike"):
+        deletion_gap(good, bad[:2])

@@ -1,0 +1,82 @@
+"""What the validity page is measured from."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cem_bench.bench import Bench
+from cem_bench.cell import Cell, Options
+from cem_bench.degrade import Bicubic, Noise
+from cem_bench.figures import Look
+from cem_bench.measure import measure
+from cem_bench.restore import as_model
+from cem_bench.sampling import Paper, Uniform
+from cem_bench.validity import FIELDS, joint_unit, order_of_layers, probe, shuffle, steps_of
+from cem_bench.validity_page import figure_of, judge, write_page
+
+
+@pytest.fixture
+def cell(scene, pool, tiny) -> Cell:
+    return Cell(as_model(tiny(), name="tiny"), scene, Noise(30), pool, Uniform(4), Options(engine="full"))  # pyright: ignore
+
+
+@pytest.mark.parametrize("degradation", [Noise(30), Bicubic(4)], ids=["DN", "SR"])
+def test_one_block_alone_is_its_draw_of_the_map(cell: Cell, tiny, tmp_path, degradation):
+    model = as_model(tiny(scale=degradation.scale), name="tiny", scale=degradation.scale)
+    cell = dataclasses.replace(cell, model=model, degradation=degradation)
+    stored = measure(cell, tmp_path).store.effects([10], "psnr")[10]
+    unit = joint_unit(Bench.of(cell), [[10]] * 4, [0, 1, 2, 3])
+    np.testing.assert_allclose(unit["psnr_untouched"] - unit["psnr"], stored, atol=1e-5)
+
+
+def test_a_probed_map_has_all_it_is_judged_by_and_is_not_measured_twice(cell: Cell, tmp_path, monkeypatch):
+    seen = []
+    measured, probes = probe(cell, tmp_path, lambda done, total, text: seen.append((done, total)))
+    count = len(probes.blocks)
+    assert probes.effects.shape == probes.donors.shape == (count, 4)
+    assert list(probes.randomised) == ["1 of 2 layers", "2 of 2 layers"]
+    assert {name: one.shape for name, one in probes.joint.items()} == dict.fromkeys(
+        ("map", "random", "nearest", "contrast"), (len(probes.steps), 2)
+    )
+    assert probes.fields is not None
+    assert probes.fields.shape == (count, FIELDS, 2)
+    # all blocks together are the same intervention whatever the order
+    np.testing.assert_allclose(probes.joint["map"][-1], probes.joint["nearest"][-1], atol=1e-9)
+    assert seen[-1][0] == seen[-1][1]
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    calls = []
+    monkeypatch.setattr(Bench, "run", lambda *_: calls.append(1))
+    _, again = probe(cell, tmp_path)
+    assert not calls
+    np.testing.assert_array_equal(again.joint["random"], probes.joint["random"])
+    found, look = judge(probes), Look(1.0, "paper")
+    figure = figure_of(found, probes, measured.effect_map, (cell.scene.clean, cell.scene.roi), look)
+    paths = write_page(tmp_path / "page", found, figure, measured.record, "python scripts/validity.py")
+    assert [path.name for path in paths if path.stat().st_size] == [
+        "validity.csv",
+        "record.json",
+        "validity.png",
+        "validity.svg",
+        "README.md",
+    ]
+    assert "Against nearest order" in paths[-1].read_text()
+
+
+def test_layers_come_in_the_order_they_run_and_shuffling_keeps_their_values(tiny):
+    network = tiny()
+    assert order_of_layers(network, torch.zeros(1, 3, 8, 8)) == ["first", "last"]
+    before = network.first.weight.detach().clone()
+    shuffle(network.first, "a")
+    assert not torch.equal(before, network.first.weight)
+    assert torch.equal(before.ravel().sort().values, network.first.weight.ravel().sort().values)
+
+
+def test_what_cannot_be_judged_says_so(cell: Cell, tmp_path):
+    with pytest.raises(ValueError, match=r"expected sampling=uniform with an even sampling\.n"):
+        probe(dataclasses.replace(cell, rule=Paper()), tmp_path)
+    with pytest.raises(ValueError, match="intervention=lv only"):
+        probe(dataclasses.replace(cell, options=Options(form="reference")), tmp_path)
+    assert steps_of(84) == [1, 2, 4, 8, 16, 32, 64, 84]
+    assert steps_of(4) == [1, 2, 4]
