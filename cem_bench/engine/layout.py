@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BATCH, ROW, COLUMN, INNER_ROW, INNER_COLUMN, OTHER = "b", "y", "x", "yi", "xi", "."
 _INNER = {ROW: INNER_ROW, COLUMN: INNER_COLUMN}
-_PINNED = frozenset({BATCH, ROW, COLUMN})
+PINNED = frozenset({BATCH, ROW, COLUMN})
 
 Atom = tuple[str, int]
 Axis = tuple[Atom, ...]
@@ -32,9 +32,9 @@ def _merge(atoms: Sequence[Atom]) -> Axis:
     """Join neighbours that belong together: rows with their inner rows, others with others; drop others of size 1."""
     merged: list[Atom] = []
     for name, size in atoms:
-        if size == 1 and name not in _PINNED:
+        if size == 1 and name not in PINNED:
             continue
-        if merged and (_INNER.get(merged[-1][0]) == name or (merged[-1][0] == name and name not in _PINNED)):
+        if merged and (_INNER.get(merged[-1][0]) == name or (merged[-1][0] == name and name not in PINNED)):
             merged[-1] = (merged[-1][0], merged[-1][1] * size)
         else:
             merged.append((name, size))
@@ -58,6 +58,11 @@ class Layout:
     def plain(shape: Sequence[int]) -> Layout:
         """Layout of a tensor that holds no image positions, batch first."""
         return Layout((((BATCH, 1),), *(_merge([(OTHER, size)]) for size in shape[1:])))
+
+    @staticmethod
+    def constant(shape: Sequence[int]) -> Layout:
+        """Layout of a tensor that does not come from the image, such as weights."""
+        return Layout(tuple(_merge([(OTHER, size)]) for size in shape))
 
     @cached_property
     def atoms(self) -> tuple[Atom, ...]:
@@ -85,9 +90,9 @@ class Layout:
     def sound(self) -> bool:
         """Whether batch, rows and columns occur at most once each."""
         names = [name for name, _ in self.atoms]
-        return all(names.count(name) <= 1 for name in _PINNED)
+        return all(names.count(name) <= 1 for name in PINNED)
 
-    def holds(self, axis: int, names: frozenset[str] = _PINNED) -> bool:
+    def holds(self, axis: int, names: frozenset[str] = PINNED) -> bool:
         """Whether an axis is made (partly) of batch, rows or columns."""
         return any(name in names for name, _ in self.axes[axis])
 

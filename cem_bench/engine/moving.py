@@ -12,7 +12,7 @@ import torch
 
 from cem_bench.engine import reads as read
 from cem_bench.engine.layout import Layout
-from cem_bench.engine.step import Step, argument, axes_of, between, inputs_of, local
+from cem_bench.engine.step import Step, argument, axes_of, between, inputs_of, local, recall
 from cem_bench.geometry import Rect
 
 if TYPE_CHECKING:
@@ -143,6 +143,25 @@ def roll(call: Call, layouts: Layouts) -> Step | None:
         index = np.arange(here[0][1])
         sources["yx".index(here[0][0])] = read.gather(index[::-1] if turned else np.roll(index, shift), len(index))
     return _moved(call, ref, layout, (sources[0], sources[1]), lambda value: value)
+
+
+def joined(call: Call, layouts: Layouts, axis: int) -> Step | None:
+    """Concatenation along rows or columns: every input gives the stretch that it fills."""
+    inputs = inputs_of(call)
+    known = [layouts(ref) for ref in inputs]
+    here = [layout.axes[axis] for layout in known]
+    others = {(*layout.axes[:axis], *layout.axes[axis + 1 :]) for layout in known}
+    whole_rows = all(len(atoms) == 1 and atoms[0][0] in ("y", "x") for atoms in here)
+    if len(inputs) != len(argument(call, 0, "tensors")) or len(others) > 1 or not whole_rows:
+        return None
+    ((name, _),) = here[0]
+    after = Layout((*known[0].axes[:axis], ((name, call.shape[axis]),), *known[0].axes[axis + 1 :]))
+    pairs, start = [], 0
+    for ((_, size),) in here:
+        stretch, start = read.stretch(call.shape[axis], size, start), start + size
+        rest = read.same(after.extent[0 if name == "x" else 1])
+        pairs.append((stretch, rest) if name == "y" else (rest, stretch))
+    return Step(call, inputs, tuple(pairs), after, recall(call), work=0)
 
 
 _BORDERS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {

@@ -121,6 +121,9 @@ def cut(program: Program, step: Step, ref: Ref, window: Rect, cone: Cone, rows: 
     layout = constant[1] if constant else program.layouts[ref]
     changed = cone.regions.get(ref)
     shape = layout.shape(rows, window)
+    if not window.area:
+        nothing = material.empty(layout, rows, window).reshape(shape)
+        return lambda values: nothing
     if changed == window:
         return lambda values: values[ref]
     if changed is not None and changed.intersect(window) == window:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from cem_bench.engine.layout import Layout, broadcast
+from cem_bench.engine.layout import PINNED, Layout, broadcast
+from cem_bench.engine.moving import joined
 from cem_bench.engine.step import argument, axes_of, elements, inputs_of, local
 from cem_bench.engine.trace import Ref
 
 if TYPE_CHECKING:
-    from cem_bench.engine.step import Layouts, Rule, Step
+    from cem_bench.engine.layout import Axis
+    from cem_bench.engine.step import Layouts, Rule, Step, Values
     from cem_bench.engine.trace import Call
+    from cem_bench.geometry import Rect
 
 
 
@@ -93,10 +96,10 @@ def layer_norm(call: Call, layouts: Layouts) -> Step | None:
 
 
 def cat(call: Call, layouts: Layouts) -> Step | None:
-    """Concatenation along an axis without image positions."""
+    """Concatenation, along other axes or along rows or columns of the image."""
     axis = axes_of(call, 1, "dim", len(call.shape), 0)[0]
     if any(layouts(ref).holds(axis) for ref in inputs_of(call)):
-        return None
+        return joined(call, layouts, axis)
     step = elementwise(call, layouts, along=axis)
     return step and replace(step, layout=step.layout.replaced({axis: call.shape[axis]}))
 
@@ -111,6 +114,22 @@ def repeat(call: Call, layouts: Layouts) -> Step | None:
     if any(layout.holds(axis) for axis in grown):
         return None
     return local(call, layout.replaced({axis: call.shape[axis] for axis in grown}), layouts)
+
+
+def expand(call: Call, layouts: Layouts) -> Step | None:
+    """One position of an axis shown many times."""
+    (ref,) = inputs_of(call)
+    before = layouts(ref)
+    if len(before.axes) != len(call.shape):
+        return None
+    sizes = before.shape(1, before.everywhere)
+    grown = {axis: size for axis, size in enumerate(call.shape) if sizes[axis] != size}
+    layout = Layout.image(call.shape) if before.is_image else before.replaced(grown)
+
+    def run(region: Rect, values: Values, rows: int) -> Tensor:
+        return values[ref].expand(layout.shape(rows, region))
+
+    return local(call, layout, layouts, run, work=0)
 
 
 def linear(call: Call, layouts: Layouts) -> Step | None:
@@ -158,3 +177,21 @@ def attention(call: Call, layouts: Layouts) -> Step | None:
     return local(call, layout, layouts)
 
 
+def einsum(call: Call, layouts: Layouts) -> Step | None:
+    """Sums of products over named axes, where the summed axes hold no image position."""
+    equation = call.args[0] if isinstance(call.args[0], str) else ""
+    operands = call.args[1] if len(call.args) == 2 and isinstance(call.args[1], list | tuple) else call.args[1:]
+    names, arrow, result = equation.replace(" ", "").partition("->")
+    axes: dict[str, Axis] = {}
+    for letters, operand in zip(names.split(","), operands, strict=True):
+        own = layouts(operand).axes if isinstance(operand, Ref) else Layout.constant(operand.shape).axes
+        if not arrow or len(set(letters)) != len(letters) or len(letters) != len(own) or "." in letters:
+            return None
+        for letter, axis in zip(letters, own, strict=True):
+            if axes.setdefault(letter, axis) != axis:
+                return None
+    summed = [axes[letter] for letter in axes if letter not in result]
+    if any(name in PINNED for axis in summed for name, _ in axis):
+        return None
+    layout = Layout(tuple(axes[letter] for letter in result))
+    return local(call, layout, layouts, work=elements(layout) * prod(size for axis in summed for _, size in axis))

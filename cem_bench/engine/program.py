@@ -91,7 +91,7 @@ class Program:
         origin: dict[Ref, Any] = {IMAGE: IMAGE}
         kept = {self.output}
         for ref, step in self.steps.items():
-            sources = [(s, pair) for s, pair in zip(step.inputs, step.reads, strict=True) if s not in step.constants]
+            sources = [(s, pair) for s, pair in zip(step.inputs, step.reads, strict=True) if s in self.wanted]
             origins = {origin[source] for source, _ in sources}
             aligned = all(axis is read.same(axis.size) for _, pair in sources for axis in pair)
             if aligned and step.local and len(origins) == 1:

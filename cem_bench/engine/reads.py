@@ -81,6 +81,12 @@ def gather(source: Sequence[int] | np.ndarray, size: int) -> Reads:
     return Reads(index, index + 1, size)
 
 
+def stretch(outputs: int, size: int, start: int) -> Reads:
+    """Outputs start .. start + size - 1 read inputs 0 .. size - 1; the others read nothing."""
+    index = np.arange(outputs) - start
+    return Reads(np.clip(index, 0, size), np.clip(index + 1, 0, size), size)
+
+
 def stencil(outputs: int, size: int, *, kernel: int, stride: int, dilation: int, padding: int) -> Reads:
     """A sliding window: convolution and pooling."""
     first = np.arange(outputs) * stride - padding

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING
 from cem_bench.engine import reads as read
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.moving import getitem, pad, permute, reshape, roll
-from cem_bench.engine.pointwise import along, attention, cat, elementwise, layer_norm, linear, matmul, pointwise, repeat
+from cem_bench.engine.pointwise import (
+    along,
+    attention,
+    cat,
+    einsum,
+    elementwise,
+    expand,
+    layer_norm,
+    linear,
+    matmul,
+    pointwise,
+    repeat,
+)
 from cem_bench.engine.sliding import convolution, pooling, separable, shuffle, transposed_convolution
 from cem_bench.engine.step import Step, between, elements, inputs_of
 
@@ -51,9 +63,11 @@ RULES: dict[str, Rule] = {
     "cat": cat,
     "concat": cat,
     "repeat": repeat,
+    "expand": expand,
     "linear": linear,
     "matmul": matmul,
     "bmm": matmul,
+    "einsum": einsum,
     "scaled_dot_product_attention": attention,
     **dict.fromkeys(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"), reshape),
     **dict.fromkeys(("permute", "transpose", "swapaxes"), permute),

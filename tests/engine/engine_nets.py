@@ -100,6 +100,35 @@ class Recurrent(nn.Module):
         return x + state
 
 
+class NamedAttention(nn.Module):
+    """Attention in windows of 4 x 4 by named sums, with a product of weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Parameter(torch.randn(CHANNELS, CHANNELS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        windows = x.view(b, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1).reshape(b, h // 4, w // 4, 16, c)
+        scores = torch.einsum("bhwid,bhwjd->bhwij", windows, torch.einsum("bhwid, de -> bhwie", windows, self.mix))
+        out = torch.einsum("bhwij,bhwjd->bhwid", scores.softmax(-1), windows)
+        return out.view(b, h // 4, w // 4, 4, 4, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
+
+
+def _mirrored(x: Tensor) -> Tensor:
+    """Mirrored borders by concatenation, shifted and cropped again."""
+    h, w = x.shape[2:]
+    x = torch.cat([x, x.flip(2)], 2)[:, :, : h + 3]
+    x = torch.cat([x.flip(3)[..., -5:], x], 3)
+    return x[:, :, 3:, 2 : w + 2].contiguous()
+
+
+def _gated(x: Tensor) -> Tensor:
+    """Per-image gate shown at every position, and one channel shown on all."""
+    gate = functional.adaptive_avg_pool2d(x, 1).sigmoid()
+    return x * gate.expand(-1, -1, *x.shape[2:]) + x[:, :1].expand(x.shape)
+
+
 def _resized(**how):
     return Same(lambda x: functional.interpolate(functional.interpolate(x, **how), size=x.shape[2:], mode="nearest"))
 
@@ -137,6 +166,10 @@ LAYERS = {
     "pad_circular": lambda: _padded("circular"),
     "repeated": lambda: nn.Sequential(Same(lambda x: x.repeat(1, 2, 1, 1)), nn.Conv2d(2 * CHANNELS, CHANNELS, 1)),
     "halves": lambda: Same(lambda x: torch.cat([t * (i + 1) for i, t in enumerate(x.chunk(2, 1))][::-1], 1)),
+    "mirrored": lambda: Same(_mirrored),
+    "gated": lambda: Same(_gated),
+    "one_for_all": lambda: Same(lambda x: x + x[:, 2:3].expand(-1, x.shape[1], -1, -1)),
+    "named_sums": NamedAttention,
     "split": lambda: Same(lambda x: torch.cat([x[:, 1:], x[:, :1] - 0.5], 1) / 2 + x),
     "cropped": lambda: Same(lambda x: functional.pad(x[..., 1:-2, 2:], (2, 0, 1, 2))),
     "rolled": lambda: Same(lambda x: x + torch.roll(x, (2, -1), (2, 3))),
@@ -149,7 +182,7 @@ LAYERS = {
     "transposed_attention": TransposedAttention,
     "instance_norm": lambda: nn.InstanceNorm2d(CHANNELS),
 }
-LOCAL = [name for name in LAYERS if name not in ("channel_attention", "transposed_attention", "instance_norm")]
+LOCAL = [name for name in LAYERS if name not in ("channel_attention", "transposed_attention", "instance_norm", "gated")]
 
 
 class Net(nn.Module):
