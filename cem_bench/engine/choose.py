@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KINDS = ("auto", "cone", "crop", "full")
 # Share of the work up to which the cone surely wins; above, both engines are timed on one block.
 CLEAR = 0.3
-TIMED_DRAWS = 3
+TIMED_DRAWS, TIMED_S = 3, 3.0
 
 
 def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = "auto", precision: str = "fp32",
@@ -75,7 +75,8 @@ def _faster(cone: ConeEngine, full: FullEngine) -> Engine:
     block = blocks[len(blocks) // 2]
     patches = full.observation[(slice(None), *block.slices)].flip(0).expand(TIMED_DRAWS, -1, -1, -1)
     seconds: dict[str, list[float]] = {"cone": [], "full": []}
-    for _ in range(3):
+    begun = time.perf_counter()
+    while len(seconds["full"]) < 2 or (len(seconds["full"]) < 6 and time.perf_counter() - begun < TIMED_S):
         for engine in (cone, full):
             start = time.perf_counter()
             engine.outputs(block, patches).cpu()

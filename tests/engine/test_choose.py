@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cem_bench.engine import EngineError, prepare
-from cem_bench.engine.base import in_batches
+from cem_bench.engine.base import Untouched, in_batches
 from cem_bench.engine.memory import forward_bytes
 from cem_bench.geometry import Rect
 
@@ -116,3 +116,19 @@ def test_patches_of_the_wrong_size_are_refused(observation: Tensor) -> None:
         engine.outputs(BLOCK, torch.zeros(1, 3, 8, 8))
     with pytest.raises(ValueError, match="input pixels"):
         engine.outputs(Rect(62, 0, 4, 4), torch.zeros(1, 3, 4, 4))
+
+
+def test_the_untouched_row_is_made_once_for_every_batch_size(observation: Tensor) -> None:
+    sizes = []
+
+    def forward(rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return rows * 2
+
+    untouched = Untouched(forward, observation)
+    rows = torch.stack([observation] * 5)
+    for count in (5, 3, 5, 3, 0):
+        outputs, limit = untouched.before(rows[:count], 4)
+        assert limit == 4
+        assert torch.equal(outputs, torch.stack([observation * 2] * (count + 1)))
+    assert sizes == [3, 3, 3, 3, 3, 3, 3, 1], "5 rows in batches of 3, 3 rows in one of 3, no row in one of 1"

@@ -1,0 +1,284 @@
+"""One row of the benchmark, measured in this process: a scene's map by its engine and by plain full forwards.
+
+Called by `scripts/benchmark.py`, one process a row. Engine and full forwards run in turns, in CPU seconds of one
+thread, so that other work on the machine disturbs both alike. The map is measured on a sample of blocks and scaled.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import model_zoo  # noqa: E402
+from cem_bench import degrade  # noqa: E402
+from cem_bench.engine import Engine, prepare  # noqa: E402
+from cem_bench.engine.choose import sample_blocks  # noqa: E402
+from cem_bench.engine.cone import ConeEngine  # noqa: E402
+from cem_bench.engine.full import FullEngine  # noqa: E402
+from cem_bench.geometry import Rect  # noqa: E402
+
+TOL = 0.01
+COARSE, FINE, BLOCK = 3, 50, 8
+# Blocks that get fine draws where random weights cannot tell: about what recorded maps of real networks show.
+ASSUMED = {"DN": 40, "DR": 40, "SR": 100}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One row of the table: a network on an input, and how much of its map to measure."""
+
+    network: str
+    task: str
+    side: int
+    scale: int
+    schedule: str = "3+50"
+    kind: str = "auto"
+    precision: str = "fp32"
+    sample: int = 24
+    fine: int = FINE
+    target: float = 1.0
+
+    @property
+    def case(self) -> str:
+        """Name of the row."""
+        return " ".join((self.network, self.task, str(self.side), self.schedule, self.kind, self.precision))
+
+
+SCENES = (
+    Scene("DnCNN", "DN", 256, 1, target=200),
+    Scene("DnCNN", "DN", 256, 1, kind="crop", sample=2, fine=10),
+    Scene("SRResNet_DN", "DN", 256, 1, sample=16, target=80),
+    Scene("FFDNet", "DN", 256, 1, target=60),
+    Scene("EDSR-64-16", "SR", 64, 4, target=10),
+    Scene("SRResNet", "SR", 64, 4, target=10),
+    Scene("EDSR-64-16", "SR", 128, 4, schedule="even", sample=32, target=80),
+    Scene("SRResNet", "SR", 128, 4, schedule="even", sample=32, target=80),
+    Scene("PAN", "SR", 64, 4, target=5),
+    Scene("PReNet", "DR", 256, 1, sample=8, target=10),
+    Scene("SwinIR", "SR", 64, 4, sample=3, fine=3, target=1.5),
+    Scene("CRAFT", "SR", 64, 4, sample=4, fine=5, target=1.5),
+    Scene("RCAN", "SR", 64, 4, sample=2, fine=3, target=0.95),
+    Scene("IMDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
+    Scene("RFDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
+    Scene("RRDBNet_RealSR", "SR", 64, 4, sample=2, fine=3, target=0.95),
+    Scene("RCAN", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3),
+    Scene("RRDBNet_RealSR", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3),
+)
+
+
+def network(name: str) -> tuple[nn.Module, str]:
+    """Return a network of the zoo with its real weights, or with seeded random ones, and which."""
+    try:
+        return model_zoo.load(name).eval(), "real"
+    except model_zoo.ZooError:
+        torch.manual_seed(0)  # the zoo initialises from torch's state; nothing else reads it here
+        return model_zoo.build(name).eval(), "random"
+
+
+def clean_image(side: int) -> np.ndarray:
+    """Return a shared scene at that side if there is one, else a seeded synthetic image, (side, side, 3) uint8."""
+    from PIL import Image
+
+    for path in sorted((ROOT.parent / "shared" / "data" / "scenes").rglob("*demo_1*.png")):
+        picture = Image.open(path).convert("RGB")
+        if min(picture.size) >= 256:
+            return np.array(picture.crop((0, 0, 256, 256)).resize((side, side), Image.Resampling.BICUBIC))
+    generator = np.random.Generator(np.random.Philox(0))
+    coarse = generator.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
+    return np.array(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def as_tensor(image: np.ndarray) -> Tensor:
+    """Return (3, h, w) float32 in [0, 1] from (h, w, 3) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
+
+
+def donors(observation: Tensor, step: int, count: int) -> Tensor:
+    """Return patches of the observation itself: content of other places with the same degradation."""
+    corners = np.random.Generator(np.random.Philox(1)).integers(0, observation.shape[-1] - step, (count, 2))
+    return torch.stack([observation[:, row : row + step, column : column + step] for row, column in corners])
+
+
+def timed(engine: Engine, block: Rect, patches: Tensor) -> tuple[Tensor, float]:
+    """Return an engine's outputs and the CPU seconds they took."""
+    start = time.process_time()
+    return engine.outputs(block, patches), time.process_time() - start
+
+
+def spread(blocks: list[Rect], count: int) -> list[Rect]:
+    """Return that many blocks, evenly spread over the list."""
+    return [blocks[index] for index in np.linspace(0, len(blocks) - 1, min(count, len(blocks))).round().astype(int)]
+
+
+class Row:
+    """One scene set up, and what was found on it."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        size, step = scene.side * scene.scale, BLOCK // scene.scale
+        self.roi = Rect(152 * size // 256 // 8 * 8, 96 * size // 256 // 8 * 8, 32, 32)
+        clean = clean_image(size)
+        how = {"DN": lambda: degrade.Noise(50, 0), "DR": lambda: degrade.Rain("medium", 0),
+               "SR": lambda: degrade.Bicubic(scene.scale)}[scene.task]()
+        self.truth = as_tensor(clean)[(slice(None), *self.roi.slices)].double()
+        observation = as_tensor(how(clean))
+        self.donors = donors(observation, step, FINE)
+        restorer, self.weights = network(scene.network)
+        start = time.process_time()
+        self.engine = prepare(restorer, observation, self.roi, kind=scene.kind, precision=scene.precision)
+        self.prepare_s = time.process_time() - start
+        self.full = FullEngine(restorer, observation, self.roi, precision="fp32", memory_gb=2.0, reason="")
+        self.blocks = [block for row in range(0, scene.side, step) for column in range(0, scene.side, step)
+                       if not self._in_roi(block := Rect(row, column, step, step))]
+        self.reached = [block for block in self.blocks if self.engine.reaches(block)]
+        self.sample = spread(self.reached, scene.sample)
+        self.left = (self.engine.program.share(sample_blocks(observation))
+                     if isinstance(self.engine, ConeEngine) else 1.0)
+
+    def _in_roi(self, block: Rect) -> bool:
+        """Whether a block overlaps the ROI: such blocks get no draws."""
+        scale = self.scene.scale
+        return bool(Rect(*(scale * edge for edge in (block.top, block.left, block.height, block.width)))
+                    .intersect(self.roi).area)
+
+    def psnr(self, outputs: Tensor) -> np.ndarray:
+        """Return the PSNR of every row's ROI, dB."""
+        return (-10 * ((outputs.double().clamp(0, 1) - self.truth) ** 2).mean((1, 2, 3)).log10()).numpy()
+
+    @cached_property
+    def best_batch(self) -> int:
+        """Batch size with the least CPU time a full forward."""
+        seconds = {}
+        for batch in (1, 2) if self.scene.sample < 12 else (1, 2, 4):
+            self.full.batch = batch
+            timed(self.full, self.sample[0], self.donors[:1])  # what is prepared once
+            seconds[batch] = timed(self.full, self.sample[0], self.donors[:batch])[1] / batch
+        return min(seconds, key=seconds.__getitem__)
+
+    def coarse(self) -> dict[str, Any]:
+        """Run the coarse draws of the sampled blocks, some of them by full forwards too."""
+        self.full.batch = self.best_batch
+        compared = spread(self.sample, 3)
+        timed(self.engine, self.sample[0], self.donors[:COARSE])  # libraries warm up
+        timed(self.full, self.sample[0], self.donors[:COARSE])
+        spent, forward, worst, moved = [], [], 0.0, []
+        for block in self.sample:
+            outputs, seconds = timed(self.engine, block, self.donors[:COARSE])
+            spent.append(seconds)
+            values = self.psnr(outputs)
+            if np.abs(values[0] - values[1:]).max() >= TOL:
+                moved.append(block)
+            if block in compared:
+                plain, seconds = timed(self.full, block, self.donors[:COARSE])
+                forward.append(seconds / (-(-COARSE // self.full.batch) * self.full.batch))
+                worst = max(worst, float(np.abs(self.psnr(plain) - values).max()))
+        return {"block_s": float(np.mean(spent)), "forward_s": float(np.median(forward)), "worst": worst,
+                "moved": moved}
+
+    def deep(self, moved: list[Rect]) -> tuple[list[Rect], int, str]:
+        """Return the blocks that get fine draws (a sample of them), how many there are, and how that is known."""
+        if self.scene.schedule == "even":
+            return self.sample, len(self.reached), "all"
+        if self.weights == "real":
+            return moved, round(len(moved) * len(self.reached) / len(self.sample)), "measured"
+        scale, count = self.scene.scale, ASSUMED[self.scene.task]
+        near = sorted(self.reached, key=lambda block: max(abs(block.top * scale + 4 - self.roi.top - 16),
+                                                          abs(block.left * scale + 4 - self.roi.left - 16)))
+        return near[:count], count, "assumed nearest"
+
+    def fine(self, blocks: list[Rect]) -> float:
+        """Return CPU seconds of the fine draws of one block, averaged over a few."""
+        spent = [timed(self.engine, block, self.donors[: self.scene.fine])[1]
+                 for block in spread(blocks, self.scene.sample // 2 or 1)]
+        return float(np.mean(spent)) * FINE / self.scene.fine if spent else 0.0
+
+    def measure(self) -> dict[str, Any]:
+        """Return the row."""
+        scene, coarse = self.scene, self.coarse()
+        blocks, count, known = self.deep(coarse["moved"])
+        even = scene.schedule == "even"
+        engine_s = count * self.fine(blocks) + (0.0 if even else len(self.reached) * coarse["block_s"])
+        forwards = FINE * len(self.blocks) if even else COARSE * len(self.blocks) + FINE * count
+        plain_s = forwards * coarse["forward_s"]
+        return {"case": scene.case, "network": scene.network, "weights": self.weights, "task": scene.task,
+                "input_px": scene.side, "scale": scene.scale, "schedule": scene.schedule, "asked": scene.kind,
+                "precision": scene.precision,
+                "engine": self.engine.kind, "blocks": len(self.blocks), "reached_blocks": len(self.reached),
+                "sampled_blocks": len(self.sample), "fine_blocks": count, "fine_blocks_from": known,
+                "fine_draws_measured": scene.fine, "forwards": forwards, "threads": torch.get_num_threads(),
+                "best_batch": self.best_batch, "full_forward_s": coarse["forward_s"], "full_map_s": plain_s,
+                "engine_map_s": engine_s, "prepare_s": self.prepare_s,
+                "ratio": plain_s / (engine_s + self.prepare_s), "target": scene.target,
+                "largest_difference_db": coarse["worst"],
+                "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+                "work_removed": 1 - self.left, "reason": self.engine.reason}
+
+
+def growth() -> list[dict[str, Any]]:
+    """Measure how the cost of a draw grows with image side, depth and number of draws, and what torch.compile gives."""
+    rows = [("image side, px (20 layers as DnCNN, 50 draws)", side, 20, side, FINE) for side in (128, 256, 512)]
+    rows += [("3x3 layers (256 px, 50 draws)", depth, depth, 256, FINE) for depth in (5, 10, 20, 35)]
+    rows += [("draws a block (20 layers, 256 px)", draws, 20, 256, draws) for draws in (1, 3, 10, 50)]
+    table = [{"what": what, "value": value, "ms_a_draw": _cost(_plain(depth), side, draws)}
+             for what, value, depth, side, draws in rows]
+    return [*table, *_compiled()]
+
+
+def _plain(depth: int) -> nn.Module:
+    """Return a plain stack of 3x3 convolutions of 64 channels, as in DnCNN, with seeded random weights."""
+    torch.manual_seed(0)
+    inner = [layer for _ in range(depth - 2) for layer in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), *inner, nn.Conv2d(64, 3, 3, padding=1)).eval()
+
+
+def _cost(restorer: nn.Module, side: int, draws: int) -> float:
+    """Return CPU milliseconds a draw, averaged over live blocks."""
+    observation = as_tensor(clean_image(side))
+    centre = side // 2 // BLOCK * BLOCK
+    engine = prepare(restorer, observation, Rect(centre, centre - 32, 32, 32), kind="cone")
+    live = [block for row in range(0, side, BLOCK) for column in range(0, side, BLOCK)
+            if engine.reaches(block := Rect(row, column, BLOCK, BLOCK))]
+    chosen, patches = spread(live, 9), donors(observation, BLOCK, draws)
+    timed(engine, chosen[0], patches)
+    return float(np.mean([timed(engine, block, patches)[1] for block in chosen])) / draws * 1e3
+
+
+def _compiled() -> list[dict[str, Any]]:
+    """Time one forward of EDSR-64-16 plainly (0) and by torch.compile (1); nothing where there is no compiler."""
+    restorer, _ = network("EDSR-64-16")
+    image = as_tensor(clean_image(64))[None]
+    compiled, rows = torch.compile(restorer), []
+    with torch.inference_mode():
+        for value, run in enumerate((restorer, compiled)):
+            try:
+                run(image)
+            except (RuntimeError, OSError) as error:
+                sys.stderr.write(f"torch.compile: {error}\n")
+                break
+            spent = []
+            for _ in range(5):
+                start = time.process_time()
+                run(image)
+                spent.append(time.process_time() - start)
+            rows.append({"what": "plain (0) and torch.compile (1) (EDSR-64-16, one full forward)", "value": value,
+                         "ms_a_draw": float(np.median(spent)) * 1e3})
+    return rows
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    index = int(sys.argv[1])
+    sys.stdout.write("\n" + json.dumps(growth() if index < 0 else Row(SCENES[index]).measure()))
