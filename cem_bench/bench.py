@@ -199,34 +199,72 @@ class Bench:
         Raises:
             MeasureError: if an fp32 engine differs by more than `PROOF_DB`, naming the first op that does.
         """
-        plain = self.engine.kind == "full" and self.cell.options.precision == "fp32"
-        if plain or not fresh:
-            return {"draws": 0, "reason": "the full forward itself" if plain else "no new draw"}
+        if reason := self._nothing_to_prove(fresh):
+            return {"draws": 0, "reason": reason}
+        stored = store.rows.set_index(["block", "k"])
+
+        def difference(block: int, k: int) -> tuple[float, Tensor]:
+            row = stored.loc[(block, k)]
+            patch = self.patches(block, np.array([int(row["donor"])]), k)
+            output = self._full_roi(block, patch)
+            return abs(float(psnr(output, self.target)[0]) - float(row["psnr"])), patch
+
+        return self._proof(fresh, difference, progress)
+
+    def prove_on_all(self, fresh: list[tuple[int, int]], progress: Progress) -> dict[str, Any]:
+        """Make a seeded sample of the fresh draws again, by engine and by full fp32 forward; compare every block.
+
+        Raises:
+            MeasureError: as `prove`.
+        """
+        if reason := self._nothing_to_prove(fresh):
+            return {"draws": 0, "reason": reason}
+
+        def difference(block: int, k: int) -> tuple[float, Tensor]:
+            donors, _ = self.cell.keys.donors(self.cell.pool, block, k, k + 1)
+            patch = self.patches(block, donors, k)
+            found = self.engine.outputs(self.input_rect(block), patch)[1:]
+            size = self.cell.scene.block
+            apart = psnr_by_block(found, self.target, size) - psnr_by_block(
+                self._full_roi(block, patch), self.target, size
+            )
+            return float(apart.abs().max()), patch
+
+        return self._proof(fresh, difference, progress)
+
+    def _nothing_to_prove(self, fresh: list[tuple[int, int]]) -> str:
+        if self.engine.kind == "full" and self.cell.options.precision == "fp32":
+            return "the full forward itself"
+        return "" if fresh else "no new draw"
+
+    def _proof(
+        self,
+        fresh: list[tuple[int, int]],
+        difference: Callable[[int, int], tuple[float, Tensor]],
+        progress: Progress,
+    ) -> dict[str, Any]:
         size = min(max(int(PROOF_SHARE * len(fresh)), PROOF_LEAST), len(fresh))
         rng = np.random.Generator(np.random.Philox(self.cell.options.seed))
-        stored = store.rows.set_index(["block", "k"])
         worst = 0.0
         for done, index in enumerate(sorted(rng.choice(len(fresh), size, replace=False)), 1):
             block, k = fresh[index]
-            row = stored.loc[(block, k)]
-            patch = self.patches(block, np.array([int(row["donor"])]), k)
-            difference = abs(self._full_psnr(block, patch) - float(row["psnr"]))
-            worst = max(worst, difference)
-            if difference > PROOF_DB and self.cell.options.precision == "fp32":
+            found, patch = difference(block, k)
+            worst = max(worst, found)
+            if found > PROOF_DB and self.cell.options.precision == "fp32":
                 op = self.engine.first_difference(self.input_rect(block), patch)
                 raise MeasureError(
-                    f"Engine {self.engine.kind} differs from the full forward by {difference:.2e} dB (allowed "
+                    f"Engine {self.engine.kind} differs from the full forward by {found:.2e} dB (allowed "
                     f"{PROOF_DB:g}) at block {block}, draw {k}; first op that differs: {op}. "
                     "Use engine=full, and please report this."
                 )
             progress(done, size, "proving")
         return {"draws": size, "max_abs_db": worst}
 
-    def _full_psnr(self, block: int, patch: Tensor) -> float:
+    def _full_roi(self, block: int, patch: Tensor) -> Tensor:
+        """Return the ROI under a patch by the plain network, (1, 3, h, w)."""
         rows = to_tensor(self.observation).to(patch.device)[None].clone()
         rows[(slice(None), slice(None), *self.input_rect(block).slices)] = patch
-        output = self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
-        return float(psnr(output, self.target)[0])
+        return self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
 
 
 def _target(cell: Cell, device: torch.device) -> Tensor:

@@ -108,6 +108,7 @@ def measure_matrix(
             progress(done, len(whole.grid), "all ROIs")
     finally:
         store.flush()
+    proof = bench.prove_on_all([(block, k) for block in missing for k in range(draws)], progress)
     matrix = EffectMatrix(whole.grid, store.rows)
     record = {
         "model": cell.model.name,
@@ -117,6 +118,7 @@ def measure_matrix(
         "r90_px": matrix.radius_px(0.9),
         "stored_pairs": len(store.rows),
         "engine": {"kind": bench.engine.kind, "reason": bench.engine.reason, "precision": cell.options.precision},
+        "proof": proof,
         "session": {"new_blocks": len(missing), "seconds": round(time.perf_counter() - started, 3)},
         "provenance": provenance(),
     }

@@ -245,10 +245,11 @@ def test_a_wrong_engine_is_caught(cell: Cell, tmp_path, monkeypatch):
 
     store, fresh = Store(tmp_path, bench.cell.identity()), [(11, k) for k in range(8)]
     monkeypatch.setattr(bench.engine, "outputs", biased)
-    store.append(bench.run(Request(11, 0, 8)))
+    request = Request(11, 0, 8)
+    store.append(bench.unit(request, bench.run(request)))
     with pytest.raises(MeasureError, match=r"differs from the full forward by .* dB .* first op that differs"):
         bench.prove(store, fresh, lambda done, total, stage: None)
     monkeypatch.undo()
     right = Store(tmp_path / "right", bench.cell.identity())
-    right.append(bench.run(Request(11, 0, 8)))
+    right.append(bench.unit(request, bench.run(request)))
     assert bench.prove(right, fresh, lambda done, total, stage: None)["max_abs_db"] < 1e-5

@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from cem_bench.bench import Bench, MeasureError
 from cem_bench.cell import Cell, Options
 from cem_bench.degrade import Noise
+from cem_bench.geometry import Rect
 from cem_bench.matrix import EffectMatrix, unit_of
 from cem_bench.measure import measure, measure_matrix
 from cem_bench.restore import as_model
@@ -43,6 +45,21 @@ def test_only_what_moved_is_kept_and_nothing_is_measured_twice(cell: Cell, tmp_p
     assert decay["pairs"].sum() == 48 * 48
     assert decay["mass_db"].iloc[0] > decay["mass_db"].iloc[1] > 0
     assert (decay["mass_db"].iloc[2:] == 0).all()
+
+
+def test_draws_on_all_rois_are_proven_by_full_forwards(cell: Cell, tmp_path, monkeypatch):
+    _, _, plain = measure_matrix(cell, tmp_path, draws=2)
+    assert plain["proof"] == {"draws": 0, "reason": "the full forward itself"}
+    cone = dataclasses.replace(cell, options=Options(engine="cone"))
+    _, _, proven = measure_matrix(cone, tmp_path / "cone", draws=2)
+    assert proven["proof"]["draws"] == 8
+    assert proven["proof"]["max_abs_db"] < 1e-5
+    whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
+    bench = Bench.of(dataclasses.replace(cone, scene=whole))
+    exact = bench.engine.outputs
+    monkeypatch.setattr(bench.engine, "outputs", lambda block, patches: exact(block, patches) + 1e-3)
+    with pytest.raises(MeasureError, match="differs"):
+        bench.prove_on_all([(0, 0)], lambda done, total, stage: None)
 
 
 def test_radius_and_mass_of_a_made_matrix(scene):
