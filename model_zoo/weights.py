@@ -3,10 +3,14 @@
 import os
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_zoo.cards import Card
 from model_zoo.checkpoint import sha256
 from model_zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    import requests
 
 SHIPPED = Path(__file__).parent / "weights"
 VARIABLE = "CEM_WEIGHTS"
@@ -64,7 +68,8 @@ def obtain(entry: Card) -> Path:
     what += f"{VARIABLE} (now {os.environ.get(VARIABLE) or 'not set'}) or into {cache_folder()}"
     if entry.sha256:
         what += f"; its sha256 is {entry.sha256}"
-    if not (entry.address.startswith("https://") and Path(entry.address).suffix in SUFFIXES and entry.sha256):
+    direct = entry.address.startswith(("https://", "http://")) and Path(entry.address).suffix in SUFFIXES
+    if not (direct and entry.sha256):  # a page, or a file nothing vouches for: not fetched unseen
         raise ZooError(f"{what}; you get it from {entry.address or entry.paper or 'its authors'}")
     return _download(entry, what)
 
@@ -81,8 +86,10 @@ def _download(entry: Card, what: str) -> Path:
             path=cache_folder(),
             downloader=_resumed,  # pyright: ignore[reportArgumentType]
         )
-    except (requests.RequestException, OSError, ValueError) as error:
+    except (requests.RequestException, OSError) as error:
         raise ZooError(f"{what}; {entry.address} could not be fetched ({type(error).__name__})") from error
+    except ValueError as error:  # pooch's, of a file it then threw away
+        raise ZooError(f"{what}; what {entry.address} sent has another sha256 and was thrown away") from error
     return Path(found)
 
 
@@ -93,8 +100,7 @@ def _resumed(address: str, target: str, _cache: object) -> None:
 
     part = cache_folder() / f"{Path(address).name}.part"
     have = part.stat().st_size if part.is_file() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    with requests.get(address, headers=headers, stream=True, timeout=30) as answer:
+    with _ask(address, have) as answer:
         answer.raise_for_status()
         have = have if answer.status_code == requests.codes.partial_content else 0
         total = have + int(answer.headers.get("content-length", 0))
@@ -104,3 +110,15 @@ def _resumed(address: str, target: str, _cache: object) -> None:
                 stream.write(chunk)
                 bar.update(len(chunk))
     part.replace(target)
+
+
+def _ask(address: str, have: int) -> "requests.Response":
+    """Asks for what follows the bytes that are here; for all of it where nothing follows them."""
+    import requests
+
+    if have:
+        answer = requests.get(address, headers={"Range": f"bytes={have}-"}, stream=True, timeout=30)
+        if answer.status_code != requests.codes.requested_range_not_satisfiable:
+            return answer
+        answer.close()
+    return requests.get(address, stream=True, timeout=30)

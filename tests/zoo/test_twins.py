@@ -94,7 +94,7 @@ QUICK = ("RCAN_mix", "RCAN_pooling16", "SRResNet", "RIDNet")
 
 
 def _fill_alike(twin: nn.Module, ours: nn.Module) -> None:
-    """Puts the learned tensors of one network into the other, in order; a swapped pair of layers shows in the output."""
+    """Puts the learned tensors of one network into the other, in order; a swapped pair shows in the output."""
     theirs, given = list(twin.parameters()), list(ours.parameters())
     assert [value.shape for value in theirs] == [value.shape for value in given]
     with torch.no_grad():
