@@ -126,13 +126,16 @@ def test_names_of_the_reference_list(name):
 
 
 def test_the_package_imports_fast_and_loads_no_network():
+    """Under 2 s of processor time, which other work on the machine does not stretch; alone it is about 0.1 s."""
     code = (
-        "import sys, time; start = time.perf_counter(); import model_zoo; model_zoo.list_models();"
-        "print(time.perf_counter() - start, 'torch' in sys.modules)"
+        "import sys, time; start = time.process_time(); import model_zoo; model_zoo.list_models();"
+        "print(time.process_time() - start);"
+        "heavy = {'torch', 'torchvision', 'spandrel', 'basicsr', 'timm', 'numpy', 'pooch', 'requests', 'rich', 'PIL'};"
+        "print(sorted(heavy & set(sys.modules)), [name for name in sys.modules if 'model_zoo.networks' in name])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert out[1] == "False"
-    assert float(out[0]) < 2 * 4  # a shared machine; alone it is about 0.1 s
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert float(out[0]) < 2
+    assert out[1] == "[] []"
 
 
 def test_every_card_builds_what_it_says_and_the_input_is_not_changed():
