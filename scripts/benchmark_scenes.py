@@ -197,7 +197,7 @@ class Row:
         scale, count = self.scene.scale, ASSUMED[self.scene.task]
         near = sorted(self.reached, key=lambda block: max(abs(block.top * scale + 4 - self.roi.top - 16),
                                                           abs(block.left * scale + 4 - self.roi.left - 16)))
-        return near[:count], count, "assumed nearest"
+        return near[:count], min(count, len(near)), "assumed nearest"
 
     def fine(self, blocks: list[Rect]) -> float:
         """Return CPU seconds of the fine draws of one block, averaged over a few."""

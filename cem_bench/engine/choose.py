@@ -13,10 +13,12 @@ from cem_bench.engine.full import FullEngine
 from cem_bench.geometry import Rect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
 KINDS = ("auto", "cone", "crop", "full")
-# Share of the work up to which the cone surely wins; above, both engines are timed on one block.
+# Share of the work up to which the cone surely wins; above, the engines are timed on one block.
 CLEAR = 0.3
 TIMED_DRAWS, TIMED_S = 3, 3.0
 
@@ -70,21 +72,28 @@ def _auto(network: nn.Module, observation: Tensor, roi: Rect, **options: Any) ->
 
 
 def _faster(cone: ConeEngine, full: FullEngine) -> Engine:
-    """Time both engines on the block of median work, in turns, and return the faster one."""
+    """Time the cone and plain forwards, one by one and in batches, on the block of median work; return the fastest."""
     blocks = sorted(sample_blocks(full.observation), key=lambda block: cone.cone(block).work)
     block = blocks[len(blocks) // 2]
     patches = full.observation[(slice(None), *block.slices)].flip(0).expand(TIMED_DRAWS, -1, -1, -1)
-    seconds: dict[str, list[float]] = {"cone": [], "full": []}
-    begun = time.perf_counter()
-    while len(seconds["full"]) < 2 or (len(seconds["full"]) < 6 and time.perf_counter() - begun < TIMED_S):
-        for engine in (cone, full):
-            start = time.perf_counter()
-            engine.outputs(block, patches).cpu()
-            seconds[engine.kind].append(time.perf_counter() - start)
-    ratio = min(seconds["full"][1:]) / min(seconds["cone"][1:])  # the first run of each also prepares
-    chosen = cone if ratio > 1 else full
-    chosen.reason = f"{cone.reason}; {ratio:.2f} times as fast as plain forwards on one block"
+    batches = sorted({1, full.batch})
+    cone_s, *full_s = _seconds([cone.outputs, *(full.in_batches_of(batch) for batch in batches)], block, patches)
+    full.batch = batches[full_s.index(min(full_s))]
+    chosen = cone if cone_s < min(full_s) else full
+    chosen.reason = f"{cone.reason}; {min(full_s) / cone_s:.2f} times as fast as plain forwards on one block"
     return chosen
+
+
+def _seconds(runs: list[Callable[[Rect, Tensor], Tensor]], block: Rect, patches: Tensor) -> list[float]:
+    """Return the least seconds that each run took, in turns; the first turn only prepares."""
+    spent: list[list[float]] = [[] for _ in runs]
+    begun = time.perf_counter()
+    while len(spent[0]) < 2 or (len(spent[0]) < 6 and time.perf_counter() - begun < TIMED_S):
+        for seconds, run in zip(spent, runs, strict=True):
+            start = time.perf_counter()
+            run(block, patches).cpu()
+            seconds.append(time.perf_counter() - start)
+    return [min(seconds[1:]) for seconds in spent]
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,6 +8,8 @@ from cem_bench.engine.base import PRECISIONS, Untouched, check_draws, exact_arit
 from cem_bench.engine.memory import forward_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from cem_bench.geometry import Rect
@@ -47,6 +49,14 @@ class FullEngine:
             rows = intervened(self.observation, block, patches)
             outputs, self.batch = self._untouched.before(rows, self.batch)
         return outputs
+
+    def in_batches_of(self, batch: int) -> Callable[[Rect, Tensor], Tensor]:
+        """Return `outputs` with that many rows a batch from then on."""
+        def run(block: Rect, patches: Tensor) -> Tensor:
+            self.batch = batch
+            return self.outputs(block, patches)
+
+        return run
 
     def _roi(self, rows: Tensor) -> Tensor:
         whole = self._restorer(rows.to(self._dtype))
