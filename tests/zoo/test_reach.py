@@ -46,8 +46,13 @@ def probed(card: model_zoo.Card) -> int:
     height, phases = next((STRIPS[name] for name in STRIPS if card.name.startswith(name)), (4, 1))
     network, width = narrow(card), 128
     while width <= WIDEST:
-        found = [spread(network, card.scale, (height, width), width // 2 + place) for place in range(phases)]
-        if None not in found:
+        found: list[int] = []
+        for place in range(phases):
+            reached = spread(network, card.scale, (height, width), width // 2 + place)
+            if reached is None:
+                break
+            found.append(reached)
+        if len(found) == phases:
             return max(found)
         width *= 2
     raise AssertionError(f"no end within {WIDEST} px")
