@@ -172,7 +172,8 @@ def _likeness(axis: Axes, weights: Randomisation) -> None:
     axis.set_xticks(at, [stage.split(" ")[0] for stage in weights.stages[:-1]])
     axis.set_xlabel("last layers with shuffled weights")
     axis.set_ylabel("likeness to the true map")
-    axis.legend(fontsize=6)
+    axis.set_ylim(None, 1.45)  # room for the legend
+    axis.legend(fontsize=6, loc="upper right")
 
 
 def _curves(axis: Axes, curves: Mapping[str, DeletionCurve]) -> None:
@@ -245,7 +246,7 @@ NOTE = (
     "Weights: the values of every weight tensor are shuffled, the last layers first (cascade of Adebayo et al. 2018). "
     "Blocks together: ranked by the mean of the even draws, intervened on with the donors of the odd ones; random: a "
     "new order for every draw; nearest: to the ROI; contrast: of the observation in the block. Intervals are 95 %: "
-    "over blocks as if independent (weights, halves, noise field), over draws (blocks together). `validity.csv` has all."
+    "over blocks as if independent (weights, halves, noise field), over draws (blocks together). All: `validity.csv`."
 )
 
 

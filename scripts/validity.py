@@ -30,7 +30,7 @@ RULE = ["sampling=uniform", "sampling.n=16"]
 def main(arguments: list[str]) -> None:
     """Compose the cell, measure what is missing, judge, and write."""
     register()
-    problem = check_overrides(CONF, arguments)
+    problem = check_overrides(CONF, [*RULE, *arguments])
     if problem:
         sys.exit(f"validity: {problem}")
     with initialize_config_dir(str(CONF), version_base="1.3"):
