@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cem_bench.sampling import Effects, Labels, Request, up_to
 from cem_bench.stats.estimates import check_confidence
-from cem_bench.stats.sequential import interval, looks_of, sequential_p_values
+from cem_bench.stats.sequential import interval, looks_of, sequential_p_values, strata_count
 from cem_bench.stats.verdicts import UNDECIDED, decide
 
 __all__ = ["Sequential"]
@@ -70,9 +69,9 @@ class Sequential:
 
         The sum is what a progress bar may show as still to do.
         """
-        settled = self._settled(effects, labels)
+        settled, half = self._settled(effects, labels), self._half(effects, labels)
         return {
-            block: 0.0 if done else self._more(draws, None if labels is None else labels[block])
+            block: 0.0 if done else self._more(draws, half[block])
             for (block, draws), done in zip(effects.items(), settled, strict=True)
         }
 
@@ -101,10 +100,7 @@ class Sequential:
             p = sequential_p_values(effects, self.tol, self.looks, labels)
             decided = (decide(p, 1 - self.confidence) != UNDECIDED).tolist()
         else:
-            decided = [
-                self._half(draws, None if labels is None else labels[block]) <= self.half_width
-                for block, draws in effects.items()
-            ]
+            decided = [half <= self.half_width for half in self._half(effects, labels).values()]
         # Equal draws have no variance to learn from; more of them would be spent blindly.
         flat = [
             n >= self.minimum and float(np.ptp(draws)) == 0.0
@@ -115,17 +111,22 @@ class Sequential:
             for n, done, equal in zip(lengths, decided, flat, strict=True)
         ]
 
-    def _half(self, draws: Effects, labels: NDArray[np.int64] | None) -> float:
-        one = interval(draws, labels, self.confidence, stopped=True)
-        return float(one.high - one.low) / 2
+    def _half(self, effects: Mapping[int, Effects], labels: Labels | None) -> dict[int, float]:
+        """Return the half-width of every block's interval, dB."""
+        count, halves = strata_count(labels), {}
+        for block, draws in effects.items():
+            strata = None if labels is None else labels[block]
+            one = interval(draws, strata, self.confidence, stopped=True, count=count)
+            halves[block] = float(one.high - one.low) / 2
+        return halves
 
-    def _more(self, draws: Effects, labels: NDArray[np.int64] | None) -> float:
+    def _more(self, draws: Effects, half: float) -> float:
         """Return the expected draws to a decision, at least those to the next look, at most those left."""
         left = self.maximum - len(draws)
         if len(draws) < self.minimum:
             return float(left if len(draws) == 0 else self.minimum - len(draws))
         margin = self.half_width or abs(abs(float(draws.mean())) - self.tol)
-        total = len(draws) * (self._half(draws, labels) / max(margin, 1e-12)) ** 2
+        total = len(draws) * (half / max(margin, 1e-12)) ** 2
         return float(np.clip(total - len(draws), self._next_look(len(draws)) - len(draws), left))
 
     def _next_look(self, drawn: int) -> int:
@@ -138,7 +139,8 @@ class Sequential:
         if self.budget is None:
             return requests
         left = self.budget - sum(len(draws) for draws in effects.values())
-        need = {r.block: self._more(effects[r.block], None if labels is None else labels[r.block]) for r in requests}
+        half = self._half(effects, labels)
+        need = {r.block: self._more(effects[r.block], half[r.block]) for r in requests}
         paid = []
         for request in sorted(requests, key=lambda r: (need[r.block], r.block)):
             if request.draws <= left:

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from cem_bench.report.pages import markdown
 from cem_bench.sequential import Sequential
 from cem_bench.stats.estimates import robust_interval, skew_interval, t_interval
 from cem_bench.stats.simulate import (
@@ -24,9 +25,12 @@ from cem_bench.stats.simulate import (
     replay_sequential,
     score,
 )
+from cem_bench.stats.summaries import map_summary
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
 COARSE, FINE, PART = 3, 50, 100
+MASS_DRAWS, MASS_RUNS = 10, 100
+STRATIFIED = 18  # most draws a block with 25 strata; tuned on the FSRCNN map alone, as all of the rule
 # Most draws a block under the rule that may spend what the paper rule spends; the largest affordable is taken.
 GENEROUS = (50, 64, 80, 100, 128, 160, 200, 256, 320, 400)
 
@@ -72,7 +76,7 @@ def outcomes(gold: Gold, runs: int) -> dict[str, Outcome]:
         "uniform 50": (FINE, False),
         "uniform 50, stratified": (FINE, True),
         "sequential": (Sequential(), False),
-        "sequential, stratified": (Sequential(maximum=20), True),
+        "sequential, stratified": (Sequential(maximum=STRATIFIED), True),
         "sequential, paper's draws": (generous(gold, spent, stratified=False), False),
         "sequential, stratified, paper's draws": (generous(gold, spent, stratified=True), True),
     }
@@ -126,7 +130,25 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
     plt.close(panels)
 
 
-def readme(table: pd.DataFrame, rounded: pd.DataFrame, golds: dict[str, Gold], runs: int) -> str:
+def mass_coverage(gold: Gold, runs: int) -> pd.DataFrame:
+    """Return bias and coverage of the summed |effect| and the positive mass, cross-fit, beside the plain sum."""
+    draws, _ = draw(gold.effects, runs, MASS_DRAWS, np.random.default_rng([9, runs]))
+    far = dict.fromkeys(range(len(gold.blocks)), 8.0)
+    found = [map_summary(dict(enumerate(one)), far, seed=run) for run, one in enumerate(draws)]
+    plain = np.abs(draws.mean(axis=-1))
+    rows = []
+    for name, truth, naive in (
+        ("size_db", np.abs(gold.truth).sum(), plain.sum(axis=1).mean()),
+        ("positive_mass_db", np.maximum(gold.truth, 0).sum(), np.maximum(draws.mean(-1), 0).sum(axis=1).mean()),
+    ):
+        ends = np.array([(one[name].value, one[name].low, one[name].high) for one in found])
+        covered = ((ends[:, 1] <= truth) & (truth <= ends[:, 2])).mean()
+        said = {"quantity": name, "truth": truth, "cross_fit": ends[:, 0].mean(), "plain": naive, "coverage": covered}
+        rows.append(said)
+    return pd.DataFrame(rows)
+
+
+def readme(table: pd.DataFrame, rounded: pd.DataFrame, masses: pd.DataFrame, golds: dict[str, Gold], runs: int) -> str:
     """Return the page that explains the table."""
     maps = "\n".join(
         f"- `gold_{name}.npz`: {gold.about['model']} on {gold.about['scene']}, {gold.about['degradation']}; "
@@ -134,12 +156,15 @@ def readme(table: pd.DataFrame, rounded: pd.DataFrame, golds: dict[str, Gold], r
         f"{int((np.abs(gold.truth) >= 0.01).sum())} with a true |effect| of at least 0.01 dB; {gold.about['engine']}"
         for name, gold in golds.items()
     )
-    shown = table.round(4).to_csv(index=False, sep="|").strip().splitlines()
-    heads = shown[0].count("|") + 1
-    grid = "\n".join(f"| {line.replace('|', ' | ')} |" for line in [shown[0], "|".join(["---"] * heads), *shown[1:]])
+    grid = markdown(table.round(4))
     eight = "\n".join(
         f"- {row['map']}, {row['interval']}: {row['coverage']:.1%} over all blocks, worst {row['coverage_worst']:.1%}"
         for _, row in rounded.iterrows()
+    )
+    sums = "\n".join(
+        f"- {row['map']}, {row['quantity']}: true {row['truth']:.3f}, cross-fit {row['cross_fit']:.3f}, plain sum "
+        f"{row['plain']:.3f} dB on average; coverage {row['coverage']:.1%}"
+        for _, row in masses.iterrows()
     )
     return f"""# Statistics, proven by simulation
 
@@ -157,8 +182,14 @@ Every rule is replayed {runs} times from each map, whose truth (the mean over th
 undecided block counting where its mean lies, as the paper rule counts every block; `undecided` blocks a run; `fdr`:
 share of false among the blocks a verdict colours; `miss_rate`: share of the true blocks called none; `contradictory`:
 share of the blocks coloured in either of two runs whose verdicts contradict; `coverage` of nominal 95 % intervals over
-all blocks and in the least covered block whose donors differ by more than 0.001 dB. The paper rule has no verdicts: the
-side of its mean stands for one.
+all blocks and in the least covered block whose donors differ by more than 0.001 dB (the others are below resolution);
+`below_90` such blocks covered in less than 90 % of the runs. The paper rule has no verdicts: the side of its mean
+stands for one. The constants of the rule were tuned on the FSRCNN map; of DnCNN's, the order of the strata was looked
+at, and that overall coverage came out above 97 %.
+
+How far `cross_fit` sums are from the true ones, and how often their 95 % intervals hold them, at 10 draws a block:
+
+{sums}
 
 Coverage with 50 draws of the 8-bit outcome:
 
@@ -178,7 +209,7 @@ def main() -> None:
     golds = {path.stem.removeprefix("gold_"): load_gold(path) for path in sorted(arguments.gold.glob("gold_*.npz"))}
     if not golds:
         parser.error(f"no gold_*.npz in {arguments.gold}; write them with scripts/gold.py")
-    rows, per_block, rounded = [], [], []
+    rows, per_block, rounded, masses = [], [], [], []
     for name, gold in golds.items():
         results = outcomes(gold, arguments.runs)
         scores = {rule: score(outcome, gold) for rule, outcome in results.items()}
@@ -188,14 +219,15 @@ def main() -> None:
             blocks = outcome.covered[:, gold.resolved].mean(axis=0)
             per_block.append(pd.DataFrame({"map": name, "rule": rule, "coverage": blocks}))
         rounded.append(rounded_coverage(gold, arguments.runs).assign(map=name))
+        masses.append(mass_coverage(gold, min(arguments.runs, MASS_RUNS)).assign(map=name))
     table = pd.DataFrame(rows)
     arguments.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(arguments.out / "table.csv", index=False)
     figure(table, pd.concat(per_block), arguments.out)
-    page = readme(table, pd.concat(rounded), golds, arguments.runs)
+    page = readme(table, pd.concat(rounded), pd.concat(masses), golds, arguments.runs)
     (arguments.out / "README.md").write_text(page, encoding="utf-8")
     print(table.round(4).to_string(index=False))
-    print(pd.concat(rounded).round(4).to_string(index=False))
+    print(pd.concat([*rounded, *masses]).round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -123,7 +123,17 @@ class StoredCell:
     def table(self) -> BlockTable:
         """Estimate, interval and verdict of every block that can reach the ROI."""
         eight = self._effects("psnr_8bit")
-        return block_table(self.effects, tol=self.entry["tol"], looks=self.rule.looks, effects_8bit=eight)
+        return block_table(
+            self.effects, tol=self.entry["tol"], looks=self.rule.looks, labels=self._labels, effects_8bit=eight
+        )
+
+    @property
+    def _labels(self) -> dict[int, np.ndarray] | None:
+        """The donor strata of the draws that count; None for uniform donors, and for draws from within a sweep."""
+        if not len(self.draws) or not self.draws["stratum"].any() or isinstance(self.rule, sampling.Paper):
+            return None
+        strata = {int(block): rows["stratum"].to_numpy() for block, rows in self.draws.groupby("block")}  # pyright: ignore
+        return {block: strata.get(block, np.empty(0, np.int64))[: len(draws)] for block, draws in self.effects.items()}
 
     def picture(self, name: str) -> np.ndarray:
         """Return the clean image, the observation or the restored image, (h, w, 3) uint8."""

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cem_bench.stats.estimates import RESOLUTION, robust_interval
-from cem_bench.stats.sequential import interval, sequential_p_values
+from cem_bench.stats.estimates import RESOLUTION, Estimate, robust_interval
+from cem_bench.stats.sequential import interval, sequential_p_values, strata_count
 from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE, UNDECIDED, decide
 
 __all__ = ["BlockTable", "block_table"]
@@ -106,10 +106,11 @@ def block_table(
             raise ValueError(
                 f"block {block}: {bad} of {len(draws)} draws are not finite; leave out draws that were not run"
             )
-    rows = [
-        _row(draws, None if labels is None else labels[block], 1 - level, bool(looks))
-        for block, draws in effects.items()
-    ]
+    count = strata_count(labels)
+    rows = []
+    for block, draws in effects.items():
+        strata = None if labels is None else labels[block]
+        rows.append(_row(draws, interval(draws, strata, 1 - level, stopped=bool(looks), count=count), 1 - level))
     n, mean, error, low, high, robust_low, robust_high, below = np.array(rows, dtype=np.float64).reshape(-1, 8).T
     p = sequential_p_values(effects, tol, looks, labels)
     eight = [np.mean(effects_8bit[block]) if effects_8bit and len(effects_8bit[block]) else np.nan for block in effects]
@@ -133,9 +134,8 @@ def block_table(
     )
 
 
-def _row(draws: Array, labels: NDArray[np.int64] | None, confidence: float, stopped: bool) -> tuple[float, ...]:
+def _row(draws: Array, plain: Estimate, confidence: float) -> tuple[float, ...]:
     """Return n, mean, error, low, high, robust low, robust high, below resolution of one block."""
-    plain = interval(draws, labels, confidence, stopped=stopped)
     robust = robust_interval(draws, confidence)
     below = len(draws) > 0 and (np.abs(draws).max() < RESOLUTION or (len(draws) > 1 and np.ptp(draws) == 0))
     ends = (plain.low, plain.high, robust.low, robust.high)

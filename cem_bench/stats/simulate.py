@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem_bench.stats.estimates import RESOLUTION, Estimate, skew_interval
-from cem_bench.stats.sequential import interval
+from cem_bench.stats.sequential import interval, look_p_values, stronger
 from cem_bench.stats.verdicts import NONE, UNDECIDED, PValues, decide, p_values
 
 __all__ = ["Gold", "Outcome", "load_gold", "replay_fixed", "replay_paper", "replay_sequential", "score"]
@@ -128,7 +128,7 @@ def replay_fixed(
     draws: Array, truth: Array, labels: Codes | None = None, *, tol: float = 0.01, level: float = 0.05
 ) -> Outcome:
     """Replay the same number of draws for every block, with verdicts."""
-    one = interval(draws, labels, 1 - level)
+    one = interval(draws, labels, 1 - level, count=1 if labels is None else 1 + int(labels.max()))
     verdict = _decide_runs(p_values(one, tol), level)
     return Outcome(np.full(one.mean.shape, draws.shape[-1]), one.mean, _covers(one, truth), verdict)
 
@@ -143,21 +143,20 @@ def replay_sequential(
     level: float = 0.05,
 ) -> Outcome:
     """Replay the sequential rule without a budget; equals asking `Sequential` round by round (a test says so)."""
-    shape = draws.shape[:-1]
-    effect, none, sign = np.ones(shape), np.ones(shape), np.zeros(shape, np.int64)
+    shape, count = draws.shape[:-1], 1 if labels is None else 1 + int(labels.max())
+    found = PValues(np.ones(shape), np.ones(shape), np.zeros(shape, np.int64))
     spent, mean, covered = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, bool)
     verdict = np.full(shape, UNDECIDED)
     for look in looks:
         active = verdict == UNDECIDED
         now, strata = draws[..., :look], None if labels is None else labels[..., :look]
-        one = interval(now, strata, 1 - level, stopped=True)
-        p = p_values(one, tol)
-        sign = np.where(active & ((p.effect * len(looks) < effect) | (sign == 0)), p.sign, sign)
-        effect = np.where(active, np.minimum(effect, p.effect * len(looks)), effect)
-        none = np.where(active, np.minimum(none, p.none * len(looks)), none)
+        one = interval(now, strata, 1 - level, stopped=True, count=count)
+        both = stronger(found, look_p_values(now, tol, len(looks), strata, count))
+        parts = ((new, old) for new, old in zip(vars(both).values(), vars(found).values(), strict=True))
+        found = PValues(*(np.where(active, new, old) for new, old in parts))
         spent, mean = np.where(active, look, spent), np.where(active, one.mean, mean)
         covered = np.where(active, _covers(one, truth), covered)
-        verdict = _decide_runs(PValues(effect, none, sign), level)
+        verdict = _decide_runs(found, level)
     return Outcome(spent, mean, covered, verdict)
 
 
@@ -173,7 +172,8 @@ def score(outcome: Outcome, gold: Gold, tol: float = 0.01) -> dict[str, float]:
         draws (mean a run); missed and false (blocks a run on the wrong side of tol, an undecided block counting where
         its mean lies); undecided (blocks a run); fdr (mean share of false among coloured verdicts); miss_rate (share
         of the true blocks called none); contradictory (share of the blocks coloured in either of two runs); coverage
-        over all blocks and runs; coverage_worst (least covered resolved block).
+        over all blocks and runs; coverage_worst (least covered resolved block); below_90 (resolved blocks covered in
+        less than 90 % of the runs).
     """
     true, verdict = side_of(gold.truth, tol), outcome.verdict
     side = np.where(verdict == UNDECIDED, side_of(outcome.mean, tol), verdict)
@@ -181,6 +181,7 @@ def score(outcome: Outcome, gold: Gold, tol: float = 0.01) -> dict[str, float]:
     wrong = coloured & (verdict != true)
     one, two = verdict[::2], verdict[1::2]
     either = coloured[::2] | coloured[1::2]
+    by_block = outcome.covered[:, gold.resolved].mean(axis=0)
     differ = (one != two) & (one != UNDECIDED) & (two != UNDECIDED)
     return {
         "draws": float(outcome.draws.sum(1).mean()),
@@ -191,5 +192,6 @@ def score(outcome: Outcome, gold: Gold, tol: float = 0.01) -> dict[str, float]:
         "miss_rate": float((real & (verdict == NONE)).sum() / max(real.sum() * len(verdict), 1)),
         "contradictory": float(differ.sum() / max(either.sum(), 1)),
         "coverage": float(outcome.covered.mean()),
-        "coverage_worst": float(outcome.covered[:, gold.resolved].mean(0).min()) if gold.resolved.any() else np.nan,
+        "coverage_worst": float(by_block.min(initial=1.0)),
+        "below_90": float((by_block < 0.9).sum()),
     }

@@ -37,7 +37,8 @@ def strata_of_patches(patches: NDArray[np.uint8], count: int = 25, *, seed: int 
         seed: names the k-means start.
 
     Returns:
-        (N,) stratum of each patch, 0 to count - 1, along rising brightness.
+        (N,) stratum of each patch, 0 to count - 1, along a short path from the darkest: neighbours are alike, which
+        `estimates.stratified_interval` uses.
 
     Raises:
         ValueError: if the pool has fewer than two donors a stratum.
@@ -57,8 +58,34 @@ def strata_of_patches(patches: NDArray[np.uint8], count: int = 25, *, seed: int 
     for _ in range(ROUNDS):
         labels = _balanced(features, centres, order)
         centres = np.stack([features[labels == stratum].mean(0) for stratum in range(count)])
-    brightness = centres[:, :3].mean(1).argsort(kind="stable").argsort(kind="stable")
-    return brightness[labels].astype(np.int64)
+    return short_path(centres).argsort()[labels].astype(np.int64)
+
+
+def short_path(centres: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the strata in the order of a short path from the darkest through all of them.
+
+    Args:
+        centres: (strata, features), mean red, green and blue first.
+
+    Source: nearest neighbour and 2-opt, Croes 1958, doi 10.1287/opre.6.6.791.
+    """
+    apart = np.sqrt(((centres[:, None] - centres[None]) ** 2).sum(-1))
+    path = [int(centres[:, :3].mean(1).argmin())]
+    while len(path) < len(centres):
+        path.append(min(set(range(len(centres))) - set(path), key=lambda near: (apart[path[-1], near], near)))
+    shorter = True
+    while shorter:
+        shorter = False
+        for first in range(1, len(path) - 1):
+            for last in range(first + 1, len(path)):
+                # a path from `first` to `last` turned round: two links change, or one at the open end
+                gain = apart[path[first - 1], path[first]] - apart[path[first - 1], path[last]]
+                if last + 1 < len(path):
+                    gain += apart[path[last], path[last + 1]] - apart[path[first], path[last + 1]]
+                if gain > 1e-9:
+                    path[first : last + 1] = path[first : last + 1][::-1]
+                    shorter = True
+    return np.array(path, dtype=np.int64)
 
 
 def _balanced(

@@ -47,6 +47,17 @@ def test_stratified_interval_is_narrower_and_covers():
     assert np.median(one.high - one.low) < 0.3 * np.median(plain.high - plain.low)
 
 
+@pytest.mark.parametrize("n", [5, 8, 13, 20, 27])
+def test_a_part_of_a_sweep_is_narrower_than_uniform_draws_and_covers(n):
+    rng = np.random.default_rng(n)
+    order = rng.random((4000, 2, 20)).argsort(axis=-1).reshape(4000, 40)[:, :n]
+    draws = 0.1 * order + rng.normal(0, 0.3, order.shape)
+    one = stratified_interval(draws, order, np.full(20, 1 / 20))
+    assert 0.93 < ((one.low <= 0.95) & (one.high >= 0.95)).mean() < 0.985
+    plain = skew_interval(draws)
+    assert np.median(one.high - one.low) < (0.93 if n < 10 else 0.8) * np.median(plain.high - plain.low)
+
+
 def test_stratified_interval_with_unequal_shares_is_unbiased_where_the_plain_mean_is_not():
     rng = np.random.default_rng(5)
     labels, shares = np.tile([0, 1], 10), np.array([0.9, 0.1])

@@ -25,12 +25,16 @@ def test_strata_explain_most_of_colour_and_contrast():
     assert np.all(within[:3] < 0.3 * features.var(0)[:3])
 
 
-def test_same_seed_same_strata_and_brightness_rises():
+def test_same_seed_same_strata_and_neighbours_are_alike():
     patches = pool(300)
     labels = strata_of_patches(patches, 10, seed=3)
     np.testing.assert_array_equal(labels, strata_of_patches(patches, 10, seed=3))
-    brightness = [donor_features(patches)[labels == stratum, :3].mean() for stratum in range(10)]
-    assert np.all(np.diff(brightness) > 0)
+    centres = np.stack([donor_features(patches)[labels == stratum].mean(0) for stratum in range(10)])
+    shuffled = [centres[np.random.default_rng(seed).permutation(10)] for seed in range(50)]
+    lengths = [np.sqrt((np.diff(path, axis=0) ** 2).sum(1)).sum() for path in (centres, *shuffled)]
+    assert lengths[0] < min(lengths[1:])
+    assert lengths[0] < 0.75 * np.median(lengths[1:])
+    assert centres[0, :3].mean() == centres[:, :3].mean(1).min()
 
 
 def test_a_pool_smaller_than_the_strata_says_so():
