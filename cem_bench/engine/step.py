@@ -53,11 +53,6 @@ class Step:
         """Name of the op and the module it belongs to."""
         return f"{self.call.where or 'network'}: {self.call.name}"
 
-    @property
-    def identity(self) -> bool:
-        """Whether every output position reads just the same position of the only input."""
-        return self.local and len(self.inputs) == 1 and all(r is read.same(r.size) for r in self.reads[0])
-
 
 Layouts = Callable[[Ref], Layout]
 Rule = Callable[[Call, Layouts], Step | None]

@@ -113,3 +113,10 @@ def test_first_difference_names_the_op_that_read_a_wrong_value() -> None:
     with torch.inference_mode():
         engine._material.clean[wrong].add_(1)
     assert engine.first_difference(block, patches) == "layers.1: conv2d"
+
+
+def test_values_inside_one_window_attention_are_not_remembered() -> None:
+    engine = prepare(Net(["shifted_windows"], 1, 0), image(1, 3, *SIDE), Rect(4, 4, 4, 4), kind="cone")
+    inside = [ref for ref, step in engine.program.steps.items() if step.call.name in ("softmax", "matmul")]
+    assert len(inside) == 3
+    assert not engine.program.kept & set(inside[:2])
