@@ -131,6 +131,15 @@ def _next_round(cell: Cell, store: Store, live: list[int]) -> list[Request]:
     return cell.rule.next_round(store.effects(live, cell.options.outcome), labels)
 
 
+def _expected(cell: Cell, store: Store, live: list[int]) -> int:
+    """Return how many draws a rule that stops by precision still expects from the measured variance; 0 for others."""
+    needed = getattr(cell.rule, "draws_needed", None)
+    if needed is None:
+        return 0
+    labels = None if cell.pool.strata is None else store.strata(live)
+    return int(sum(needed(store.effects(live, cell.options.outcome), labels).values()))
+
+
 class Beside:
     """Another ROI on the same forwards: takes every draw that comes next in its own store."""
 
@@ -152,10 +161,10 @@ def _draw_rounds(
 ) -> list[tuple[int, int]]:
     """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written."""
     cell, fresh = bench.cell, []
-    known = done = len(store.rows)
+    done = len(store.rows)
     try:
         while requests := _next_round(cell, store, live):
-            known += sum(request.draws for request in requests)
+            known = done + max(sum(request.draws for request in requests), _expected(cell, store, live))
             for request in requests:
                 outputs = bench.run(request)
                 store.append(bench.unit(request, outputs))

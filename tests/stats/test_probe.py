@@ -13,6 +13,7 @@ from cem_bench.figures import Look
 from cem_bench.measure import measure
 from cem_bench.restore import as_model
 from cem_bench.sampling import Paper, Uniform
+from cem_bench.sequential import Sequential
 from cem_bench.validity import FIELDS, joint_unit, order_of_layers, probe, shuffle, steps_of
 from cem_bench.validity_page import figure_of, judge, write_page
 
@@ -80,3 +81,14 @@ def test_what_cannot_be_judged_says_so(cell: Cell, tmp_path):
         probe(dataclasses.replace(cell, options=Options(form="reference")), tmp_path)
     assert steps_of(84) == [1, 2, 4, 8, 16, 32, 64, 84]
     assert steps_of(4) == [1, 2, 4]
+
+
+def test_the_bar_of_a_sequential_run_ends_where_its_draws_end(cell: Cell, tmp_path):
+    seen = []
+    rule = Sequential(maximum=12)
+    measured = measure(dataclasses.replace(cell, rule=rule), tmp_path, lambda *said: seen.append(said))
+    drawn = [(done, total) for done, total, stage in seen if stage == "drawing"]
+    assert drawn[0][1] == rule.worst_case(int((measured.effect_map.status == 0).sum()))
+    assert drawn[-1][1] < drawn[0][1]
+    assert all(done <= total for done, total in drawn)
+    assert drawn[-1][0] == len(measured.store.rows)
