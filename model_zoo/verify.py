@@ -39,7 +39,7 @@ def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
         The column names, then one line a model; figures in dB, claimed and difference empty where nothing is published.
     """
     latest = {result.model: result for result in results}
-    lines = [COLUMNS]
+    lines: list[tuple[str, ...]] = [COLUMNS]
     for name, result in sorted(latest.items()):
         entry = card(name)
         claimed = "" if entry.claimed is None else f"{entry.claimed:.2f}"

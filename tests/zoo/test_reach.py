@@ -16,6 +16,8 @@ NARROW = {
     "EDSR": {"features": 4},
     "SRResNet": {"features": 4},
     "ESRGAN": {"num_filters": 8},
+    "SwinIR": {"embed_dim": 12, "num_heads": [2] * 6},
+    "DRUNet": {"nc": [8, 8, 8, 8]},
 }
 # (height of the strip, places of the line) where (4, 1) does not do: the phase of a window, a stride or a pooling
 # changes how far it comes
