@@ -29,10 +29,10 @@ from cem_bench.stats.summaries import map_summary
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
 COARSE, FINE, PART = 3, 50, 100
-MASS_DRAWS, MASS_RUNS = 10, 100
+MASS_DRAWS, MASS_RUNS = 10, 40
 STRATIFIED = 18  # most draws a block with 25 strata; tuned on the FSRCNN map alone, as all of the rule
 # Most draws a block under the rule that may spend what the paper rule spends; the largest affordable is taken.
-GENEROUS = (50, 64, 80, 100, 128, 160, 200, 256, 320, 400)
+GENEROUS = (50, 80, 128, 200, 320)
 
 
 def joined(parts: list[Outcome]) -> Outcome:
@@ -62,7 +62,7 @@ def generous(gold: Gold, paper_draws: float, *, stratified: bool) -> Sequential:
     best = Sequential(maximum=GENEROUS[0])
     for maximum in GENEROUS[1:]:
         rule = Sequential(maximum=maximum)
-        if replay(gold, rule, 40, stratified=stratified).draws.sum(1).mean() > paper_draws:
+        if replay(gold, rule, 20, stratified=stratified).draws.sum(1).mean() > paper_draws:
             break
         best = rule
     return best
@@ -185,7 +185,7 @@ share of the blocks coloured in either of two runs whose verdicts contradict; `c
 all blocks and in the least covered block whose donors differ by more than 0.001 dB (the others are below resolution);
 `below_90` such blocks covered in less than 90 % of the runs. The paper rule has no verdicts: the side of its mean
 stands for one. The constants of the rule were tuned on the FSRCNN map; of DnCNN's, the order of the strata was looked
-at, and that overall coverage came out above 97 %.
+at, and that its overall coverage first came out above 97 %; on FFDNet's, enumerated afterwards, nothing was changed.
 
 How far `cross_fit` sums are from the true ones, and how often their 95 % intervals hold them, at 10 draws a block:
 
