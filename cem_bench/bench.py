@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,9 @@ class Bench:
         observation = cell.degradation(cell.scene.clean)
         tensor = to_tensor(observation).to(device)
         restored = cls.full_forward(cell, tensor[None])[0]
-        answered = reduce(hull, also, cell.scene.roi)
+        answered = cell.scene.roi
+        for roi in also:
+            answered = hull(answered, roi) or answered
         engine = prepare(
             cell.model.restorer.to(device),
             tensor,
@@ -204,7 +205,7 @@ class Bench:
         stored = store.rows.set_index(["block", "k"])
 
         def difference(block: int, k: int) -> tuple[float, Tensor]:
-            row = stored.loc[(block, k)]
+            row: Any = stored.loc[(block, k)]
             patch = self.patches(block, np.array([int(row["donor"])]), k)
             output = self._full_roi(block, patch)
             return abs(float(psnr(output, self.target)[0]) - float(row["psnr"])), patch
