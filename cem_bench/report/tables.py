@@ -37,10 +37,15 @@ AVERAGED = (
 
 
 def cells_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
-    """Return one row a cell, sorted by task, model, variant and scene."""
+    """Return one row a cell, sorted by task, model, variant (numbers by value) and scene."""
     table = pd.DataFrame([measure_cell(cell) for cell in cells])
     table.insert(0, "psnr_gain_db", table["psnr_roi_db"] - beside(table))
-    return table.sort_values(["task", "model", "variant", "scene", "seed"], ignore_index=True)
+    return table.sort_values(["task", "model", "variant", "scene", "seed"], key=_by_value, ignore_index=True)
+
+
+def _by_value(column: pd.Series) -> pd.Series:
+    """Pad the numbers of variants, so that 5 draws come before 10."""
+    return column.str.replace(r"\d+", lambda n: n.group().zfill(6), regex=True) if column.name == "variant" else column
 
 
 def beside(table: pd.DataFrame) -> pd.Series:
