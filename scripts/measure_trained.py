@@ -64,7 +64,9 @@ def input_psnr(name: str, root: Path) -> float:
 
 
 def figure(table: pd.DataFrame, path: Path) -> None:
-    """Draw PSNR on the family's own test against reach, a panel a family, a point a seed; whole-image networks right.
+    """Draw PSNR against reach, a panel for each family and each test that one of its members was made for.
+
+    A point is a training; networks of global statistics stand right.
 
     Args:
         table: the rows of trained.csv.
@@ -72,8 +74,8 @@ def figure(table: pd.DataFrame, path: Path) -> None:
     """
     import matplotlib.pyplot as plt
 
-    own = table[table.recorded_psnr.notna()]
-    panels = list(own.groupby(["family", "test"]))
+    made_for = table.loc[table.recorded_psnr.notna(), ["family", "test"]].drop_duplicates()
+    panels = list(table.merge(made_for).groupby(["family", "test"]))
     columns = min(len(panels), 3)
     lines = -(-len(panels) // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(4 * columns, 3.4 * lines), squeeze=False, layout="constrained")
@@ -86,7 +88,8 @@ def figure(table: pd.DataFrame, path: Path) -> None:
             axis.scatter(points.reach.astype(float).fillna(1.3 * widest), points.psnr, label=str(member))
         axis.set(title=f"{family}\n{test}", xlabel="reach, input px (right: whole image)", ylabel="PSNR, dB")
         axis.set_xlim(0, 1.4 * widest)
-        axis.legend(fontsize=7)
+        axis.margins(y=0.25)
+        axis.legend(loc="lower left", fontsize=7)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
