@@ -69,7 +69,6 @@ def test_the_probes_bits(signatures, name):
     assert np.array_equal(out[0].numpy(), signatures.probes[f"{name}|SR"])
 
 
-@pytest.mark.heavy_from(9e6, "CSNLN")
 def test_equal_to_the_official_network(signatures, key):
     name, network = _loaded(signatures, key)
     size = signatures.entries[key]["probe_size"]
@@ -100,7 +99,6 @@ def test_card_agrees_with_the_signature(signatures, key):
     assert entry["task"] in card.tasks
 
 
-@pytest.mark.heavy_from(2e6)
 def test_strict_both_ways(signatures, key):
     name, _ = _loaded(signatures, key)
     entry = signatures.entries[key]
@@ -118,7 +116,6 @@ def test_strict_both_ways(signatures, key):
     }
 
 
-@pytest.mark.heavy_from(2e6)
 def test_wrong_size_is_refused_with_the_next_valid_one(signatures, key):
     name = key.split("|")[0]
     card = model_zoo.card(name)
