@@ -183,8 +183,7 @@ class Bench:
         Returns:
             (draws, blocks) effects in dB, float64.
         """
-        donors, _ = self.cell.keys.donors(self.cell.pool, block, 0, draws)
-        outputs = self.engine.outputs(self.input_rect(block), self.patches(block, donors, 0))
+        outputs = self.run(Request(block, 0, draws))
         values = psnr_by_block(outputs, self.target, self.cell.scene.block).cpu().numpy()
         if not np.isfinite(values).all():
             raise MeasureError(f"{self.cell.model.name} answered NaN or infinity to block {block}.")
