@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cem_bench.report import plots
 from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import over_images
+from cem_bench.report.measures import over_images, within_images
 from cem_bench.sampling import Uniform
 
 SHOWN = (
@@ -46,12 +46,9 @@ def setting_table(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Differences between images are taken out before the intervals: only the setting's effect is compared.
 
-    Source: within-subject intervals, Cousineau 2005, doi 10.20982/tqmp.01.1.p042.
     """
-    rows, columns = [], [column for column, _ in SHOWN]
-    own = table.groupby(["model", "image"])[columns].transform("mean")
-    table = table.assign(**(table[columns] - own + table.groupby("model")[columns].transform("mean")))  # pyright: ignore[reportArgumentType]
-    for (model, variant), part in table.groupby(["model", "variant"], sort=False):
+    rows, compared = [], within_images(table, [column for column, _ in SHOWN])
+    for (model, variant), part in compared.groupby(["model", "variant"], sort=False):
         row: dict[str, Any] = {"model": model, "setting": setting_of(str(variant))}
         for column, _ in SHOWN:
             row |= dict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -104,3 +106,20 @@ def over_images(values: pd.Series, images: pd.Series) -> tuple[float, float, flo
     found = cluster_mean(values.to_numpy(float)[known], images.to_numpy(str)[known])
     low, high = (end if np.isfinite(end) else np.nan for end in (found.low, found.high))
     return found.mean, low, high
+
+
+def within_images(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the table of an ablation with the differences between images taken out of some columns.
+
+    Args:
+        table: from `cells_table`; every image under every variant of a model and task.
+        columns: quantities; their means over images stay as they are.
+
+    Returns:
+        The same rows; what is left to vary between images is how much the setting changes there.
+
+    Source: within-subject intervals, Cousineau 2005, doi 10.20982/tqmp.01.1.p042.
+    """
+    names = list(columns)
+    own = table.groupby(["model", "task", "image"])[names].transform("mean")
+    return table.assign(**(table[names] - own + table.groupby(["model", "task"])[names].transform("mean")))  # pyright: ignore[reportArgumentType]

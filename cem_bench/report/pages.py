@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cem_bench.report.tables import is_ablation
+
 if TYPE_CHECKING:
     from cem_bench.report.write import Experiment
 
@@ -131,13 +133,16 @@ def answer(experiment: Experiment) -> str:
     psnr, far, radius = (found.get(name) for name in ("psnr_roi_db", "far_mass_db", "r90_px"))
     if not (psnr and far and radius):
         return "**Answer.** " + _spans(experiment.summary)
-    one = f"Over {psnr['images']} images, the PSNR of {first} minus that of {second} is {_signed(psnr, 'dB')}."
+    images = f"{psnr['images']} images" if psnr["images"] > 1 else "a single image"
+    one = f"Over {images}, the PSNR of {first} minus that of {second} is {_signed(psnr, 'dB')}."
     two = f"The same difference in effect from beyond 16 px is {_signed(far, 'dB', 3)}"
     three = f", in the radius of 90 % of the effect {_signed(radius, 'px', 1)}."
     return f"**Answer.** {one} {two}{three}"
 
 
 def _signed(row: dict, unit: str, digits: int = 2) -> str:
+    if row["low"] != row["low"]:
+        return f"{row['estimate']:+.{digits}f} {unit} (too few images for an interval)"
     return f"{row['estimate']:+.{digits}f} {unit} (95 % interval {row['low']:+.{digits}f} to {row['high']:+.{digits}f})"
 
 
@@ -171,9 +176,10 @@ def setting(experiment: Experiment) -> str:
 
 def table_note(experiment: Experiment) -> str:
     """Return what the table's intervals mean."""
+    within = ", differences between images taken out" if is_ablation(experiment.table) else ""
     return (
-        "Means over images with 95 % intervals by cluster bootstrap over them. Masses are cross-fit sums over blocks; "
-        "'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in `cells.csv`."
+        f"Means over images with 95 % intervals by cluster bootstrap over them{within}. Masses are cross-fit sums over "
+        "blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in `cells.csv`."
     )
 
 
@@ -182,13 +188,13 @@ def differences(paired: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in paired.to_dict("records"):
         name, unit = QUANTITIES[row["quantity"]]
-        interval = f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        ends = f" [{row['low']:+.3f}, {row['high']:+.3f}]" if row["low"] == row["low"] else ""
         pair = f"{row['first']} - {row['second']}"
         rows.append(
             {
                 "pair": pair,
                 "quantity": f"{name}, {unit}",
-                "difference": interval,
+                "difference": f"{row['estimate']:+.3f}{ends}",
                 "p": f"{row['p']:.2g}",
                 "images": row["images"],
             }

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import measure_cell, over_images, ring_sizes
+from cem_bench.report.measures import measure_cell, over_images, ring_sizes, within_images
 from cem_bench.stats.compare import cluster_test
 from cem_bench.stats.decay import compare_decay, decay
 
@@ -58,9 +58,13 @@ def beside(table: pd.DataFrame) -> pd.Series:
 
 
 def summary_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a model, variant and task: means over images with 95 % intervals over images."""
-    rows = []
-    for key, part in table.groupby(GROUP, sort=False):
+    """Return one row a model, variant and task: means over images with 95 % intervals.
+
+    The intervals are for images of the same kind; of an ablation (several variants) they are of what the setting
+    changes within an image.
+    """
+    rows, compared = [], within_images(table, AVERAGED) if is_ablation(table) else table
+    for key, part in compared.groupby(GROUP, sort=False):
         row: dict[str, object] = dict(zip(GROUP, key, strict=True))  # pyright: ignore[reportArgumentType]
         row |= {"label": label(str(row["model"]), str(row["variant"])), "images": part["image"].nunique()}
         row |= {"cells": len(part), "draws": int(part["draws"].sum()), "reach_px": float(part["reach_px"].max())}
@@ -68,6 +72,11 @@ def summary_table(table: pd.DataFrame) -> pd.DataFrame:
             row |= _spread(name, over_images(part[name], part["image"]))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def is_ablation(table: pd.DataFrame) -> bool:
+    """Say whether rows differ in a setting besides model, task and scene."""
+    return table["variant"].nunique() > 1
 
 
 def label(model: str, variant: str) -> str:
