@@ -179,7 +179,8 @@ def table_note(experiment: Experiment) -> str:
     within = ", differences between images taken out" if is_ablation(experiment.table) else ""
     return (
         f"Means over images with 95 % intervals by cluster bootstrap over them{within}. Masses are cross-fit sums over "
-        "blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in `cells.csv`."
+        "blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in "
+        "`cells.csv`."
     )
 
 
