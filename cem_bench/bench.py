@@ -14,8 +14,7 @@ from torch import Tensor
 from cem_bench import maps
 from cem_bench.cell import Cell
 from cem_bench.engine import Engine, prepare
-from cem_bench.engine.reads import hull
-from cem_bench.geometry import Rect
+from cem_bench.geometry import Rect, hull
 from cem_bench.intervene import reference_patches, true_patches
 from cem_bench.outcome import psnr, psnr_by_block, to_measure
 from cem_bench.sampling import Request

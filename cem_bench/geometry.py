@@ -64,6 +64,16 @@ class Rect:
         return Rect(*(edge // factor for edge in edges))
 
 
+def hull(one: Rect | None, other: Rect) -> Rect | None:
+    """Return the smallest rectangle that holds both; None stands for nothing."""
+    if other.area == 0:
+        return one
+    if one is None or one.area == 0:
+        return other
+    top, left = min(one.top, other.top), min(one.left, other.left)
+    return Rect(top, left, max(one.bottom, other.bottom) - top, max(one.right, other.right) - left)
+
+
 @dataclass(frozen=True)
 class Grid:
     """The blocks that tile an image, row-major, in clean (high-resolution) pixels.

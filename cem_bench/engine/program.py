@@ -15,7 +15,7 @@ from cem_bench.engine.base import EngineError
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.rules import RULES, step_for
 from cem_bench.engine.trace import Ref, trace
-from cem_bench.geometry import Rect
+from cem_bench.geometry import Rect, hull
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +70,7 @@ class Program:
                     continue
                 everywhere = self.layouts[source].everywhere
                 part = read.need(pair, wanted[ref]).intersect(everywhere)
-                grown = read.hull(wanted.get(source), part)
+                grown = hull(wanted.get(source), part)
                 if grown is not None:
                     wanted[source] = grown
         return wanted
@@ -111,7 +111,7 @@ class Program:
             for source, pair in zip(step.inputs, step.reads, strict=True):
                 region = regions.get(source)
                 if region is not None and region.area:
-                    changed = read.hull(changed, read.reach(pair, region))
+                    changed = hull(changed, read.reach(pair, region))
             if changed is None:
                 continue
             changed = changed.intersect(self.wanted[ref])

@@ -130,13 +130,3 @@ def reach(pair: Pair, region: Rect) -> Rect:
     top, bottom = pair[0].reach((region.top, region.bottom))
     left, right = pair[1].reach((region.left, region.right))
     return Rect(top, left, bottom - top, right - left)
-
-
-def hull(one: Rect | None, other: Rect) -> Rect | None:
-    """Smallest region that holds both; None stands for nothing."""
-    if other.area == 0:
-        return one
-    if one is None or one.area == 0:
-        return other
-    top, left = min(one.top, other.top), min(one.left, other.left)
-    return Rect(top, left, max(one.bottom, other.bottom) - top, max(one.right, other.right) - left)
