@@ -104,9 +104,16 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
     tables = _write_tables(experiment, folder)
     figures = [path for stem, draw in _figures(experiment).items() for path in save_figure(draw(), folder / stem)]
     figures += _scenes(experiment, folder, output / "private" / name)
+    _sweep_out(folder, figures)
     page = folder / "README.md"
     write_atomically(page, pages.page(experiment, [path for path in figures if path.parent == folder]).encode())
     return [*tables, *figures, page]
+
+
+def _sweep_out(folder: Path, figures: Sequence[Path]) -> None:
+    """Remove the pictures of earlier reports that this one no longer draws: a page and its folder agree."""
+    for path in {*folder.glob("*.png"), *folder.glob("*.svg")} - set(figures):
+        path.unlink()
 
 
 def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:

@@ -75,6 +75,20 @@ def test_summary_counts_images_not_cells(make, rng: np.random.Generator) -> None
     assert once["positive_mass_db_low"] == pytest.approx(twice["positive_mass_db_low"])
 
 
+def test_an_ablation_is_compared_within_images(make, rng: np.random.Generator) -> None:
+    """What every setting of an image shares, however large, widens no interval; the means stay."""
+    rows = table(make, rng)
+    rows = pd.concat([rows.assign(variant=f"draws={n}") for n in (5, 10)], ignore_index=True)
+    rows["positive_mass_db"] += rng.normal(0, 0.1, len(rows))
+    shift = dict(zip(sorted(rows["image"].unique()), (0.0, 10.0, 1000.0, -50.0), strict=True))
+    far = rows.assign(positive_mass_db=rows["positive_mass_db"] + rows["image"].map(shift))
+    near, apart = summary_table(rows), summary_table(far)
+    for end in ("low", "high"):
+        gap = near[f"positive_mass_db_{end}"] - near["positive_mass_db"]
+        assert np.allclose(apart[f"positive_mass_db_{end}"] - apart["positive_mass_db"], gap)
+    assert np.allclose(apart["positive_mass_db"] - near["positive_mass_db"], np.mean(list(shift.values())))
+
+
 def test_a_single_image_has_no_interval_and_missing_cells_are_left_out() -> None:
     mean, low, high = over_images(pd.Series([1.0, 3.0, np.nan]), pd.Series(["a", "a", "b"]))
     assert mean == 2.0

@@ -50,8 +50,11 @@ def redraw(output: Path) -> dict[str, bytes]:
 def test_redraws_without_torch_and_to_the_same_bytes(stored: Path) -> None:
     from cem_bench.report import write_report
 
+    (stored / "denoise_ca").mkdir(exist_ok=True)
+    (stored / "denoise_ca" / "scene_of_an_earlier_report.png").touch()
     first = redraw(stored)
     assert {"cells.csv", "summary.csv", "summary.tex", "paired.csv", "decay_paired.csv", "README.md"} <= set(first)
+    assert "scene_of_an_earlier_report.png" not in first
     assert {"masses.png", "masses.svg", "decay.png", "radius.svg", "scene_shipped_coffee_1.png"} <= set(first)
     write_report("denoise_ca", stored)
     assert first == {path.name: path.read_bytes() for path in (stored / "denoise_ca").iterdir()}
