@@ -116,7 +116,7 @@ class Sequential:
         count, halves = strata_count(labels), {}
         for block, draws in effects.items():
             strata = None if labels is None else labels[block]
-            one = interval(draws, strata, self.confidence, stopped=True, count=count)
+            one = interval(draws, strata, self.confidence, looks=self.looks, count=count)
             halves[block] = float(one.high - one.low) / 2
         return halves
 

@@ -38,7 +38,7 @@ def strata_of_patches(patches: NDArray[np.uint8], count: int = 25, *, seed: int 
 
     Returns:
         (N,) stratum of each patch, 0 to count - 1, along a short path from the darkest: neighbours are alike, which
-        `estimates.stratified_interval` uses.
+        `stratified.stratified_interval` uses.
 
     Raises:
         ValueError: if the pool has fewer than two donors a stratum.

@@ -3,7 +3,8 @@ import pytest
 from scipy import stats
 
 from cem_bench.stats.blocks import block_table
-from cem_bench.stats.estimates import robust_interval, skew_interval, stratified_interval, t_interval
+from cem_bench.stats.estimates import robust_interval, skew_interval, t_interval
+from cem_bench.stats.stratified import stratified_interval
 from cem_bench.stats.verdicts import NAMES, UNDECIDED, PValues, decide, false_discovery, p_values
 
 
@@ -53,9 +54,20 @@ def test_a_part_of_a_sweep_is_narrower_than_uniform_draws_and_covers(n):
     order = rng.random((4000, 2, 20)).argsort(axis=-1).reshape(4000, 40)[:, :n]
     draws = 0.1 * order + rng.normal(0, 0.3, order.shape)
     one = stratified_interval(draws, order, np.full(20, 1 / 20))
-    assert 0.93 < ((one.low <= 0.95) & (one.high >= 0.95)).mean() < 0.985
+    # a full sweep leaves the neighbours' differences alone to judge by, and a straight line is their worst case
+    least = 0.90 if n == 20 else 0.93
+    assert least < ((one.low <= 0.95) & (one.high >= 0.95)).mean() < 0.975
     plain = skew_interval(draws)
     assert np.median(one.high - one.low) < (0.93 if n < 10 else 0.8) * np.median(plain.high - plain.low)
+
+
+def test_two_draws_a_stratum_are_covered_at_their_nominal_rate():
+    rng = np.random.default_rng(10)
+    labels = np.tile(np.arange(25), 2)
+    draws = labels + rng.normal(0, 0.3, (4000, 50))
+    one = stratified_interval(draws, np.broadcast_to(labels, draws.shape))
+    assert 0.94 < ((one.low <= 12) & (one.high >= 12)).mean() < 0.963
+    assert 22 < np.median(one.df) <= 25
 
 
 def test_stratified_interval_with_unequal_shares_is_unbiased_where_the_plain_mean_is_not():

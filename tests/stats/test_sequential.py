@@ -129,6 +129,6 @@ def test_half_the_draws_of_the_paper_rule_at_no_more_errors(gold):
     assert ours["fdr"] <= 0.05
     assert ours["miss_rate"] <= rule.miss_probability
     assert ours["contradictory"] <= 0.03 < paper["contradictory"]
-    assert 0.93 < ours["coverage"] < 0.98
+    assert 0.93 < ours["coverage"] < 0.975
     # the least of 30 to 72 blocks of RUNS runs each: two standard errors below what the full run of 1,000 has to reach
     assert ours["coverage_worst"] > 0.865
