@@ -29,8 +29,8 @@ from cem_bench.stats.summaries import map_summary
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
 COARSE, FINE, PART = 3, 50, 100
-MASS_DRAWS, MASS_RUNS = 10, 40
-STRATIFIED = 18  # most draws a block with 25 strata; tuned on the FSRCNN map alone, as all of the rule
+MASS_DRAWS, MASS_RUNS = 10, 200
+STRATIFIED = 18  # most draws a block with 25 strata; tuned on the FSRCNN map
 # Most draws a block under the rule that may spend what the paper rule spends; the largest affordable is taken.
 GENEROUS = (50, 80, 128, 200, 320)
 
@@ -148,25 +148,7 @@ def mass_coverage(gold: Gold, runs: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def readme(table: pd.DataFrame, rounded: pd.DataFrame, masses: pd.DataFrame, golds: dict[str, Gold], runs: int) -> str:
-    """Return the page that explains the table."""
-    maps = "\n".join(
-        f"- `gold_{name}.npz`: {gold.about['model']} on {gold.about['scene']}, {gold.about['degradation']}; "
-        f"{len(gold.blocks)} blocks that reach the ROI, {gold.effects.shape[1]} donors, all enumerated; "
-        f"{int((np.abs(gold.truth) >= 0.01).sum())} with a true |effect| of at least 0.01 dB; {gold.about['engine']}"
-        for name, gold in golds.items()
-    )
-    grid = markdown(table.round(4))
-    eight = "\n".join(
-        f"- {row['map']}, {row['interval']}: {row['coverage']:.1%} over all blocks, worst {row['coverage_worst']:.1%}"
-        for _, row in rounded.iterrows()
-    )
-    sums = "\n".join(
-        f"- {row['map']}, {row['quantity']}: true {row['truth']:.3f}, cross-fit {row['cross_fit']:.3f}, plain sum "
-        f"{row['plain']:.3f} dB on average; coverage {row['coverage']:.1%}"
-        for _, row in masses.iterrows()
-    )
-    return f"""# Statistics, proven by simulation
+PAGE = """# Statistics, proven by simulation
 
 Written by `python scripts/prove_statistics.py --runs {runs}`; edit nothing here. Maps, enumerated by `scripts/gold.py`:
 
@@ -184,10 +166,19 @@ share of false among the blocks a verdict colours; `miss_rate`: share of the tru
 share of the blocks coloured in either of two runs whose verdicts contradict; `coverage` of nominal 95 % intervals over
 all blocks and in the least covered block whose donors differ by more than 0.001 dB (the others are below resolution);
 `below_90` such blocks covered in less than 90 % of the runs. The paper rule has no verdicts: the side of its mean
-stands for one. The constants of the rule were tuned on the FSRCNN map; of DnCNN's, the order of the strata was looked
-at, and that its overall coverage first came out above 97 %; on FFDNet's, enumerated afterwards, nothing was changed.
+stands for one.
 
-How far `cross_fit` sums are from the true ones, and how often their 95 % intervals hold them, at 10 draws a block:
+Tuning: the constants of the rules and of the stratified interval were chosen on the FSRCNN map. Of DnCNN's, overall
+coverage, its least covered blocks, the draws and the order of the strata were looked at meanwhile. FFDNet's is held
+out: enumerated afterwards, and nothing was changed for what it showed.
+
+Asked for and not reached here (intervals: 93 to 97 % overall and 90 % in every resolved block; draws: half of the paper
+rule's, with no more missed and false blocks; contradictory verdicts: 3 %):
+
+{missed}
+
+How far `cross_fit` sums are from the true ones, and how often their 95 % intervals hold them, at {mass_draws} draws a
+block ({mass_runs} runs): a block whose sign half of the draws cannot tell counts too little, so the sums lie low.
 
 {sums}
 
@@ -195,6 +186,66 @@ Coverage with 50 draws of the 8-bit outcome:
 
 {eight}
 """
+
+
+def map_lines(golds: dict[str, Gold]) -> str:
+    """Say what each gold map is."""
+    return "\n".join(
+        f"- `gold_{name}.npz`: {gold.about['model']} on {gold.about['scene']}, {gold.about['degradation']}; "
+        f"{len(gold.blocks)} blocks that reach the ROI, {gold.effects.shape[1]} donors, all enumerated; "
+        f"{int((np.abs(gold.truth) >= 0.01).sum())} with a true |effect| of at least 0.01 dB; {gold.about['engine']}"
+        for name, gold in golds.items()
+    )
+
+
+def missed_lines(table: pd.DataFrame) -> str:
+    """Say which of the marks our rules miss, each with its number; the paper rule is not held to them."""
+    paper = table[table["rule"] == "paper"].set_index("map")
+    lines = []
+    for row in table[table["rule"] != "paper"].to_dict("records"):
+        errors, allowed = row["missed"] + row["false"], paper.loc[row["map"], ["missed", "false"]].sum()
+        sparing = str(row["rule"]).startswith("sequential") and not str(row["rule"]).endswith("paper's draws")
+        marks = {
+            f"coverage {row['coverage']:.1%}": not 0.93 <= row["coverage"] <= 0.97,
+            f"{row['below_90']:.0f} blocks under 90 %, the least {row['coverage_worst']:.1%}": row["below_90"] > 0,
+            f"{row['draws_of_paper']:.2f} of the paper rule's draws": sparing and row["draws_of_paper"] > 0.5,
+            f"{errors:.2f} wrong blocks against {allowed:.2f}": errors > allowed,
+            f"{row['contradictory']:.1%} contradictory": row["contradictory"] > 0.03,
+        }
+        found = [said for said, missed in marks.items() if missed]
+        lines += [f"- {row['map']}, {row['rule']}: {'; '.join(found)}"] if found else []
+    return "\n".join(lines) or "Nothing."
+
+
+def rounded_lines(rounded: pd.DataFrame) -> str:
+    """Say the coverage of each interval on rounded outcomes."""
+    return "\n".join(
+        f"- {row['map']}, {row['interval']}: {row['coverage']:.1%} over all blocks, worst {row['coverage_worst']:.1%}"
+        for _, row in rounded.iterrows()
+    )
+
+
+def mass_lines(masses: pd.DataFrame) -> str:
+    """Say bias and coverage of the masses."""
+    return "\n".join(
+        f"- {row['map']}, {row['quantity']}: true {row['truth']:.3f}, cross-fit {row['cross_fit']:.3f}, plain sum "
+        f"{row['plain']:.3f} dB on average; coverage {row['coverage']:.1%}"
+        for _, row in masses.iterrows()
+    )
+
+
+def readme(table: pd.DataFrame, rounded: pd.DataFrame, masses: pd.DataFrame, golds: dict[str, Gold], runs: int) -> str:
+    """Return the page that explains the table."""
+    return PAGE.format(
+        runs=runs,
+        maps=map_lines(golds),
+        grid=markdown(table.round(4)),
+        missed=missed_lines(table),
+        sums=mass_lines(masses),
+        eight=rounded_lines(rounded),
+        mass_draws=MASS_DRAWS,
+        mass_runs=min(runs, MASS_RUNS),
+    )
 
 
 def main() -> None:

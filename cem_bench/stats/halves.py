@@ -70,13 +70,16 @@ def halves(effects: Mapping[int, Array], rng: np.random.Generator | None = None)
 
     Args:
         effects: block to its draws, dB.
-        rng: if given, of a resample of the draws within each half, so that the halves stay independent.
+        rng: if given, of a resample within each half, so that the halves stay independent: of one draw fewer than the
+            half holds, since as many would vary too little by (n - 1) / n; a half that is one draw takes one of both.
 
     Returns:
         (blocks,) each, in the order of `effects`.
 
     Raises:
         ValueError: if a draw is not finite.
+
+    Source: rescaled bootstrap of small samples, Rao and Wu 1988, doi 10.1080/01621459.1988.10478591.
     """
     rows = list(effects.values())
     counts = np.array([len(draws) for draws in rows], dtype=np.int64)
@@ -86,8 +89,13 @@ def halves(effects: Mapping[int, Array], rng: np.random.Generator | None = None)
         members = np.flatnonzero(counts == count)
         draws = checked(np.stack([rows[member] for member in members]))
         for side, part in enumerate((draws[:, 0::2], draws[:, 1::2])):
-            if part.shape[1]:
-                picks = None if rng is None else rng.integers(part.shape[1], size=part.shape)
-                taken = part if picks is None else np.take_along_axis(part, picks, axis=1)
+            taken = part if rng is None else _resampled(part, draws, rng)
+            if taken.shape[1]:
                 found[side, members] = taken.mean(axis=1)
     return Halves(found[0], found[1], counts.astype(np.float64))
+
+
+def _resampled(part: Array, whole: Array, rng: np.random.Generator) -> Array:
+    """Return of every row one draw fewer than the part holds, with replacement; one of the whole if it holds one."""
+    source, wanted = (part, part.shape[1] - 1) if part.shape[1] > 1 else (whole, part.shape[1])
+    return np.take_along_axis(source, rng.integers(source.shape[1], size=(len(source), wanted)), axis=1)

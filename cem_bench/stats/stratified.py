@@ -53,8 +53,9 @@ def stratified_interval(
         return plain
     mean, error, df, enough = _within_strata(values, strata, parts)
     whole = from_moments(mean, error, df, plain.n, confidence)
-    names = ("mean", "error", "low", "high", "df")
-    return Estimate(*(np.where(enough, getattr(whole, name), getattr(plain, name)) for name in names), plain.n)
+    pairs = [(getattr(whole, name), getattr(plain, name)) for name in ("mean", "error", "low", "high", "df")]
+    mean, error, low, high, df = (np.where(enough, full, part) for full, part in pairs)
+    return Estimate(mean, error, low, high, df, plain.n)
 
 
 def _within_strata(values: Array, strata: NDArray[np.int64], parts: Array) -> tuple[Array, Array, Array, Array]:
