@@ -197,12 +197,7 @@ def verdicts(found: Found) -> list[str]:
         f"{_with(weights.spearman[last], weights.low[last], weights.high[last])} to the true one; two halves of the "
         f"true map reach {_with(weights.spearman[-1], weights.low[-1], weights.high[-1])}."
     ]
-    for name, gap in found.gaps.items():
-        word = "better than" if gap.low > 0 else "worse than" if gap.high < 0 else "not told apart from"
-        lines.append(
-            f"- **Against {name} order.** Deleting in the map's order is {word} it: "
-            f"{_with(gap.mean, gap.low, gap.high)} dB more joint effect over the steps, p {gap.p:.2g}."
-        )
+    lines += [_against(name, gap) for name, gap in found.gaps.items()]
     for name, one in found.halves.items():
         lines.append(
             f"- **Two halves, {name}.** {one.flip_rate:.1%} of {one.coloured} coloured blocks change class; ICC "
@@ -215,6 +210,20 @@ def verdicts(found: Found) -> list[str]:
             f"comes from the field of the scene (0: one field speaks for all)."
         )
     return lines
+
+
+def _against(name: str, gap: DeletionGap) -> str:
+    """Say how the map's order compares with another: a word needs interval and p, and draws enough for either."""
+    words = {
+        "better": "is better than it",
+        "worse": "is worse than it",
+        "undecided": "is not told apart from it",
+        "too few draws": f"cannot be told from it by {gap.draws} draws (no p under {2 / 2**gap.draws:.2g} is possible)",
+    }
+    return (
+        f"- **Against {name} order.** Deleting in the map's order {words[gap.verdict]}: "
+        f"{_with(gap.mean, gap.low, gap.high)} dB more joint effect over the steps, p {gap.p:.2g}, {gap.draws} draws."
+    )
 
 
 def _with(value: float, low: float, high: float) -> str:

@@ -52,12 +52,17 @@ class DeletionGap:
         low: lower end of its interval.
         high: upper end of its interval.
         p: two-sided p of "no difference", by sign flips of the draws.
+        draws: number of draws; with n of them p cannot fall under 2 / 2**n.
+        verdict: "better" or "worse" where interval and p both say so, "too few draws" where no p could, else
+            "undecided".
     """
 
     mean: float
     low: float
     high: float
     p: float
+    draws: int
+    verdict: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,17 +150,23 @@ def deletion_gap(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> 
         confidence: of the interval, in (0, 1).
 
     Returns:
-        Student's interval over the draws of the mean over steps, and the sign-flip p.
+        Student's interval over the draws of the mean over steps, the sign-flip p, and a verdict that needs both: of
+        few draws an interval leans on normality, and the p alone says how little they can show.
 
     Raises:
         ValueError: if the shapes differ or a value is not finite.
+
+    Source: Student's interval as `estimates.t_interval`; sign flips as `compare.sign_flip`. Draws are independent.
     """
     first, second = checked(one), checked(other)
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"expected two arrays (steps, draws) alike, got {first.shape} and {second.shape}")
     gaps = (first - second).mean(axis=0)
     found = t_interval(gaps, confidence)
-    return DeletionGap(float(found.mean), float(found.low), float(found.high), sign_flip(gaps))
+    p, level = sign_flip(gaps), 1 - confidence
+    side = "better" if found.low > 0 else "worse" if found.high < 0 else "undecided"
+    verdict = "too few draws" if 2 / 2**gaps.size > level else side if p <= level else "undecided"
+    return DeletionGap(float(found.mean), float(found.low), float(found.high), p, int(gaps.size), verdict)
 
 
 def pool_halves(

@@ -58,5 +58,17 @@ def test_an_order_that_finds_what_matters_beats_one_that_does_not():
     assert gap.mean == pytest.approx(0.6, abs=0.02)
     assert gap.low < 0.6 < gap.high
     assert gap.p <= 2 / 2**12
+    assert (gap.verdict, deletion_gap(bad, good).verdict, gap.draws) == ("better", "worse", 12)
     with pytest.raises(ValueError, match="alike"):
         deletion_gap(good, bad[:2])
+
+
+def test_a_word_needs_interval_and_p_and_draws_enough():
+    rng = np.random.default_rng(5)
+    four = deletion_gap(rng.normal(1, 0.1, (3, 4)), np.zeros((3, 4)))
+    assert four.low > 0
+    assert (four.p, four.verdict) == (2 / 2**4, "too few draws")
+    # one draw that goes the other way: at 6 draws the smallest p left is 4 / 2**6
+    six = deletion_gap(np.array([[1.0, 1.0, 1.1, 1.1, 1.0, -0.001]]), np.zeros((1, 6)))
+    assert six.low > 0
+    assert (six.p, six.verdict) == (4 / 2**6, "undecided")
