@@ -13,6 +13,7 @@ from cem_bench.outcome import to_measure
 from cem_bench.restore import Model
 from cem_bench.sampling import Rule
 from cem_bench.scene import Scene
+from cem_bench.stats.verdicts import check_correction
 
 METHOD_VERSION = 1
 
@@ -26,6 +27,7 @@ class Options:
         bgr: reference form only: swap red and blue of the donors.
         outcome: primary outcome, see `cem_bench.outcome`.
         tol: an effect under tol counts as none, in the outcome's unit.
+        fdr: correction of verdicts for the number of blocks, bh or by.
         engine: auto, cone, crop or full.
         precision: fp32 or bf16; part of the run key.
         memory_gb: memory that a batch may take, GiB.
@@ -38,6 +40,7 @@ class Options:
     bgr: bool = False
     outcome: str = "psnr"
     tol: float = 0.01
+    fdr: str = "bh"
     engine: str = "auto"
     precision: str = "fp32"
     memory_gb: float = 2.0
@@ -46,7 +49,8 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown form."""
+        """Refuse an unknown form or correction."""
+        check_correction(self.fdr, "stats.fdr")
         if self.form not in FORMS:
             raise ValueError(f"Unknown intervention form {self.form!r}; one of {', '.join(FORMS)}.")
         if self.bgr and self.form != "reference":

@@ -63,6 +63,13 @@ class InterventionConfig:
 
 
 @dataclass
+class StatsConfig:
+    """How verdicts are made of draws; read by the reports, changes no stored number."""
+
+    fdr: str = "bh"
+
+
+@dataclass
 class Config:
     """The whole."""
 
@@ -80,6 +87,7 @@ class Config:
     seed: int = 0
     outcome: str = "psnr"
     tol: float = 0.01
+    stats: StatsConfig = field(default_factory=StatsConfig)
     engine: str = "auto"
     precision: str = "fp32"
     roi: str = "scene"

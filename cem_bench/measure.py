@@ -197,6 +197,7 @@ def _record(
         "donors": cell.pool.manifest,
         "sampling": cell.rule.describe(),
         "tol": cell.options.tol,
+        "fdr": cell.options.fdr,
         "outcome": cell.options.outcome,
         "psnr_image_db": float(psnr(restored, target[0])[0]),
         "psnr_roi_db": float(psnr(restored[roi], target[0][roi])[0]),

@@ -63,7 +63,7 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
 def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:
     record, roi = measured.record, cell.scene.roi
     facts: Mapping[str, Any] = cell.model.facts
-    same = ("key", "model", "scene", "scene_source", "tol", "outcome", "psnr_roi_db", "psnr_image_db", "engine")
+    same = ("key", "model", "scene", "scene_source", "tol", "fdr", "outcome", "psnr_roi_db", "psnr_image_db", "engine")
     return {
         **{name: record[name] for name in (*same, "proof", "session", "provenance", "sampling")},
         "seed": cell.options.seed,

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from cem_bench.sampling import Effects, Labels, Request, up_to
 from cem_bench.stats.estimates import check_confidence
 from cem_bench.stats.sequential import interval, looks_of, sequential_p_values, strata_count
-from cem_bench.stats.verdicts import UNDECIDED, decide
+from cem_bench.stats.verdicts import UNDECIDED, check_correction, decide
 
 __all__ = ["Sequential"]
 
@@ -29,6 +30,7 @@ class Sequential:
         maximum: draws after which an undecided block stays undecided.
         growth: factor from look to look, above 1.
         budget: total draws over all blocks, or None for no limit.
+        correction: of the verdicts for the number of blocks, "bh" or "by".
 
     Source: group-sequential t tests with equal parts, see `cem_bench.stats.sequential`.
     """
@@ -40,9 +42,11 @@ class Sequential:
     maximum: int = 32
     growth: float = 1.6
     budget: int | None = None
+    correction: Literal["bh", "by"] = "bh"
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
+        check_correction(self.correction)
         looks_of(self.minimum, self.maximum, self.growth)
         for name, value in (("tol", self.tol), ("half_width", self.half_width), ("budget", self.budget)):
             if value is not None and not value > 0:
@@ -98,7 +102,7 @@ class Sequential:
         lengths = [len(draws) for draws in effects.values()]
         if self.half_width is None:
             p = sequential_p_values(effects, self.tol, self.looks, labels)
-            decided = (decide(p, 1 - self.confidence) != UNDECIDED).tolist()
+            decided = (decide(p, 1 - self.confidence, self.correction) != UNDECIDED).tolist()
         else:
             decided = [half <= self.half_width for half in self._half(effects, labels).values()]
         # Equal draws have no variance to learn from; more of them would be spent blindly.

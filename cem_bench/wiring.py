@@ -163,6 +163,7 @@ def build_cell(config: DictConfig) -> Cell:
         bgr=config.intervention.bgr,
         outcome=config.outcome,
         tol=config.tol,
+        fdr=config.stats.fdr,
         engine=config.engine,
         precision=config.precision,
         memory_gb=config.memory_gb,

@@ -124,7 +124,12 @@ class StoredCell:
         """Estimate, interval and verdict of every block that can reach the ROI."""
         eight = self._effects("psnr_8bit")
         return block_table(
-            self.effects, tol=self.entry["tol"], looks=self.rule.looks, labels=self._labels, effects_8bit=eight
+            self.effects,
+            tol=self.entry["tol"],
+            looks=self.rule.looks,
+            labels=self._labels,
+            correction=self.entry.get("fdr", "bh"),  # entries written before the key existed
+            effects_8bit=eight,
         )
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cem_bench.report.tables import is_ablation
+from cem_bench.stats.verdicts import CORRECTIONS
 
 if TYPE_CHECKING:
     from cem_bench.report.write import Experiment
@@ -166,11 +167,13 @@ def setting(experiment: Experiment) -> str:
     engines = ", ".join(f"{kind} {count}" for kind, count in table["engine"].value_counts().items())
     proof = max((cell.entry["proof"].get("max_abs_db", 0.0) for cell in experiment.cells), default=0.0)
     note = f" {experiment.options['note']}" if "note" in experiment.options else ""
+    corrections = {cell.table.correction for cell in experiment.cells} - {"bh"}
+    verdicts = f", verdicts of some cells by {CORRECTIONS[corrections.pop()]}" if corrections else ""
     return (
         f"**Setting.** {models} models, {scenes} scenes of {images} "
         f"images (the clusters), task {tasks}; image {entry['size'][0]}x{entry['size'][1]}, ROI {entry['roi'][2]}x"
-        f"{entry['roi'][3]}; {rules}; donors: {donors}; tol {entry['tol']:g} dB; cells by engine: {engines}; largest "
-        f"difference between engine and full forward on the proof draws {proof:.1e} dB.{note}"
+        f"{entry['roi'][3]}; {rules}; donors: {donors}; tol {entry['tol']:g} dB{verdicts}; cells by engine: {engines}; "
+        f"largest difference between engine and full forward on the proof draws {proof:.1e} dB.{note}"
     )
 
 

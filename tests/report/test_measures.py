@@ -8,6 +8,7 @@ import pytest
 
 from cem_bench.geometry import Grid, Rect, ring_distance
 from cem_bench.report import claims
+from cem_bench.report.collect import StoredCell
 from cem_bench.report.measures import measure_cell, over_images, ring_sizes
 from cem_bench.report.tables import cells_table, difference, paired_decay_table, summary_table
 
@@ -130,3 +131,10 @@ def test_verdicts(low: float, high: float, expected: str, word: str) -> None:
 def test_unknown_expectation_is_refused() -> None:
     with pytest.raises(ValueError, match="one of greater, less, equal"):
         claims.verdict(0, 1, "more", 0.1)
+
+
+def test_stored_draws_are_judged_by_the_correction_of_their_cell(make, rng: np.random.Generator) -> None:
+    cell = make({block: rng.normal(0.019, 0.01, 12) for block in live()})
+    by, bh = (StoredCell({**cell.entry, "fdr": name}, cell.folder, cell.rule).table for name in ("by", "bh"))
+    assert (by.correction, bh.correction) == ("by", "bh")
+    assert by.counts()["positive"] < bh.counts()["positive"] == cell.table.counts()["positive"]
