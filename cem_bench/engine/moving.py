@@ -142,7 +142,7 @@ def roll(call: Call, layouts: Layouts) -> Step | None:
             return None
         index = np.arange(here[0][1])
         sources["yx".index(here[0][0])] = read.gather(index[::-1] if turned else np.roll(index, shift), len(index))
-    return _moved(call, ref, layout, (sources[0], sources[1]), lambda value: value)
+    return replace(_moved(call, ref, layout, (sources[0], sources[1]), lambda value: value), whole=True)
 
 
 def joined(call: Call, layouts: Layouts, axis: int) -> Step | None:

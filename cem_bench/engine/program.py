@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cem_bench.engine import reads as read
 from cem_bench.engine.base import EngineError
+from cem_bench.engine.fuse import fused
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.rules import RULES, step_for
 from cem_bench.engine.trace import Ref, trace
@@ -47,10 +48,9 @@ class Program:
         calls, self.output, self.expected = trace(restorer, observation)
         self.layouts: dict[Ref, Layout] = {IMAGE: Layout.image((1, *observation.shape))}
         self.steps: dict[Ref, Step] = {}
-        for index, call in enumerate(calls):
-            step = step_for(call, self.layouts.__getitem__)
-            self.steps[Ref(index)] = step
-            self.layouts[Ref(index)] = step.layout
+        for ref, call in fused(calls, self.output).items():
+            self.steps[ref] = step_for(call, self.layouts.__getitem__)
+            self.layouts[ref] = self.steps[ref].layout
         if not self.layouts[self.output].is_image:
             raise EngineError("the output is not an image by the record: some op before it has no rule")
         self.roi = roi

@@ -14,6 +14,7 @@ from cem_bench.engine import reads as read
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.moving import getitem, pad, permute, reshape, roll
 from cem_bench.engine.pointwise import (
+    alias,
     along,
     attention,
     cat,
@@ -25,6 +26,7 @@ from cem_bench.engine.pointwise import (
     matmul,
     pointwise,
     repeat,
+    variance,
 )
 from cem_bench.engine.sliding import convolution, pooling, separable, shuffle, transposed_convolution
 from cem_bench.engine.step import Step, between, elements, inputs_of
@@ -40,8 +42,8 @@ _POINTWISE = (
     "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh",
     "softplus", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "softsign", "exp", "log", "sqrt", "rsqrt",
     "abs", "neg", "square", "reciprocal", "sin", "cos", "erf", "sign", "floor", "ceil", "round", "clamp", "clip",
-    "clamp_min", "clamp_max", "batch_norm", "dropout", "dropout2d", "alpha_dropout", "contiguous", "clone",
-    "detach", "to", "float", "type_as", "type", "requires_grad", "alias",
+    "clamp_min", "clamp_max", "batch_norm", "dropout", "dropout2d", "alpha_dropout", "to", "float",
+    "type_as", "type",
 )
 _ELEMENTWISE = (
     "add", "sub", "mul", "div", "truediv", "pow", "rsub", "radd", "rmul", "rtruediv", "rpow", "floor_divide",
@@ -52,8 +54,10 @@ _ELEMENTWISE = (
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_POINTWISE, pointwise),
     **dict.fromkeys(_ELEMENTWISE, elementwise),
-    **dict.fromkeys(("softmax", "log_softmax", "mean", "sum", "amax", "amin", "var", "std", "cumsum"), along(1)),
+    **dict.fromkeys(("contiguous", "clone", "detach", "requires_grad", "alias"), alias),
+    **dict.fromkeys(("softmax", "log_softmax", "mean", "sum", "amax", "amin", "std", "cumsum"), along(1)),
     **dict.fromkeys(("chunk", "split", "tensor_split"), along(2, default=0)),
+    "var": variance,
     "unbind": along(1, default=0),
     "select": along(1),
     "narrow": along(1),

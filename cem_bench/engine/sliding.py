@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -105,11 +106,21 @@ def pooling(call: Call, layouts: Layouts) -> Step | None:
 
     def run(region: Rect, values: Values, rows: int) -> Tensor:
         if largest:
-            return functional.max_pool2d(values[ref], kernel, stride, 0, dilation)
+            rows_done = _largest(values[ref], 2, kernel[0], stride[0], dilation[0])
+            return _largest(rows_done, 3, kernel[1], stride[1], dilation[1])
         return functional.avg_pool2d(values[ref], kernel, stride)
 
     return Step(call, (ref,), (pair,), after, run, fill=-float("inf") if largest else 0.0,
-                work=elements(after) * prod(kernel), whole=True)
+                work=elements(after) * prod(kernel), whole=not largest)
+
+
+def _largest(value: Tensor, axis: int, kernel: int, stride: int, dilation: int) -> Tensor:
+    """Return the maximum of a sliding window along one axis: a maximum over a rectangle is one over rows of them."""
+    count = (value.shape[axis] - dilation * (kernel - 1) - 1) // stride + 1
+    outside = (slice(None),) * axis
+    shifted = [value[(*outside, slice(start, start + (count - 1) * stride + 1, stride))]
+               for start in range(0, dilation * kernel, dilation)]
+    return reduce(torch.maximum, shifted)
 
 
 def shuffle(call: Call, layouts: Layouts) -> Step | None:

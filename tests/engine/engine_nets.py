@@ -100,6 +100,13 @@ class Recurrent(nn.Module):
         return x + state
 
 
+def _by_variance(x: Tensor) -> Tensor:
+    """Every pixel by the spread of its channels, asked for in three ways."""
+    one = x.var(1, keepdim=True, unbiased=False)
+    two = torch.var(x.permute(0, 2, 3, 1), -1, correction=1)[:, None]
+    return x / (one + two + x.var(1, True, True) + 0.1).sqrt()
+
+
 class NamedAttention(nn.Module):
     """Attention in windows of 4 x 4 by named sums, with a product of weights."""
 
@@ -156,6 +163,9 @@ LAYERS = {
     "gelu": nn.GELU,
     "batch_norm": lambda: nn.BatchNorm2d(CHANNELS),
     "pixel_norm": PixelNorm,
+    "pixel_variance": lambda: Same(_by_variance),
+    "wide_pool": lambda: Same(
+        lambda x: functional.interpolate(functional.max_pool2d(x, (5, 3), (2, 1), 1, 2), x.shape[-2:])),
     "max_pool": lambda: nn.MaxPool2d(3, 1, 1),
     "avg_pool": lambda: nn.AvgPool2d(3, 1, 1),
     "pool_up": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear")),

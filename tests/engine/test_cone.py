@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from engine_nets import LAYERS, LOCAL, Net, networks
+from engine_nets import CHANNELS, LAYERS, LOCAL, Net, networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cem_bench.engine import prepare
 from cem_bench.engine.base import intervened
@@ -117,6 +120,49 @@ def test_first_difference_names_the_op_that_read_a_wrong_value() -> None:
 
 def test_values_inside_one_window_attention_are_not_remembered() -> None:
     engine = prepare(Net(["shifted_windows"], 1, 0), image(1, 3, *SIDE), Rect(4, 4, 4, 4), kind="cone")
-    inside = [ref for ref, step in engine.program.steps.items() if step.call.name in ("softmax", "matmul")]
-    assert len(inside) == 3
-    assert not engine.program.kept & set(inside[:2])
+    inside = [ref for ref, step in engine.program.steps.items() if step.call.name in ("linear", "unbind")]
+    assert len(inside) == 4
+    assert not engine.program.kept & set(inside)
+
+
+class Scores(nn.Module):
+    """Window attention written out, whose scores pass through a function before the softmax."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor], channels: int = CHANNELS) -> None:
+        super().__init__()
+        self.between, self.channels = between, channels
+        self.inner = nn.Conv2d(3, channels, 1)
+        self.outer = nn.Conv2d(channels, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        tokens = self.inner(x).view(b, self.channels, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1)
+        tokens = tokens.reshape(-1, 1, 16, self.channels)
+        weights = self.between((0.5 * tokens) @ tokens.transpose(-2, -1)).softmax(dim=-1)
+        out = (weights @ tokens).view(b, h // 4, w // 4, 4, 4, self.channels).permute(0, 5, 1, 3, 2, 4)
+        return self.outer(out.reshape(b, self.channels, h, w))
+
+
+BIAS = image(4, 16, 16) * 8
+
+
+@pytest.mark.parametrize(("between", "channels", "is_fused"), [
+    (lambda scores: scores, 4, True),
+    (lambda scores: scores * 3.5 + BIAS, 4, True),
+    (lambda scores: scores + BIAS[:1] + BIAS[:, :1], 4, True),
+    (lambda scores: functional.dropout(scores + BIAS, 0.0), 4, False),
+    (lambda scores: (scores + BIAS) * 2, 4, False),
+    (lambda scores: scores.square() + BIAS, 4, False),
+    (lambda scores: scores + scores.mean(-1, keepdim=True) * BIAS, 4, False),
+    (lambda scores: scores, 20, False),
+])
+def test_attention_written_out_becomes_one_call_only_where_that_is_the_same(
+        between: Callable[[Tensor], Tensor], channels: int, is_fused: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = Scores(between, channels).eval()
+    engine = prepare(net, image(1, 3, *SIDE), PLACES[0][0], kind="cone")
+    names = [step.call.name for step in engine.program.steps.values()]
+    assert ("scaled_dot_product_attention" in names, "softmax" in names) == (is_fused, not is_fused)
+    for roi, block in PLACES:
+        assert_equal_to_full(net, roi, block)
