@@ -6,6 +6,7 @@ thread, so that other work on the machine disturbs both alike. The map is measur
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import sys
@@ -31,6 +32,7 @@ from cem_bench.engine.full import FullEngine  # noqa: E402
 from cem_bench.geometry import Rect  # noqa: E402
 
 TOL = 0.01
+MOST_DB = 1e-3
 COARSE, FINE, BLOCK = 3, 50, 8
 # Blocks that get fine draws where random weights cannot tell: about what recorded maps of real networks show.
 ASSUMED = {"DN": 40, "DR": 40, "SR": 100}
@@ -50,6 +52,7 @@ class Scene:
     sample: int = 24
     fine: int = FINE
     target: float = 1.0
+    needs: str = ""
 
     @property
     def case(self) -> str:
@@ -74,9 +77,23 @@ SCENES = (
     Scene("IMDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
     Scene("RFDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
     Scene("RRDBNet_RealSR", "SR", 64, 4, sample=2, fine=3, target=0.95),
-    Scene("RCAN", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3),
-    Scene("RRDBNet_RealSR", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3),
+    Scene("RCAN", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3, needs="amx_bf16"),
+    Scene("RRDBNet_RealSR", "SR", 64, 4, precision="bf16", kind="full", sample=2, fine=3, target=3, needs="amx_bf16"),
 )
+
+
+def engine_code() -> str:
+    """Return what tells two versions of the engine apart: the start of the sha256 of its files."""
+    files = sorted((ROOT / "cem_bench" / "engine").glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def met(scene: Scene, ratio: float, difference_db: float) -> str:
+    """Say whether a row reaches its target: yes, missed, or what the machine lacks for it."""
+    cpu = Path("/proc/cpuinfo")
+    if scene.needs and not (cpu.exists() and scene.needs in cpu.read_text()):
+        return f"no {scene.needs} here"
+    return "yes" if ratio >= scene.target and (difference_db <= MOST_DB or scene.precision != "fp32") else "missed"
 
 
 def network(name: str) -> tuple[nn.Module, str]:
@@ -213,6 +230,7 @@ class Row:
         engine_s = count * self.fine(blocks) + (0.0 if even else len(self.reached) * coarse["block_s"])
         forwards = FINE * len(self.blocks) if even else COARSE * len(self.blocks) + FINE * count
         plain_s = forwards * coarse["forward_s"]
+        ratio = plain_s / (engine_s + self.prepare_s)
         return {"case": scene.case, "network": scene.network, "weights": self.weights, "task": scene.task,
                 "input_px": scene.side, "scale": scene.scale, "schedule": scene.schedule, "asked": scene.kind,
                 "precision": scene.precision,
@@ -221,20 +239,20 @@ class Row:
                 "fine_draws_measured": scene.fine, "forwards": forwards, "threads": torch.get_num_threads(),
                 "best_batch": self.best_batch, "full_forward_s": coarse["forward_s"], "full_map_s": plain_s,
                 "engine_map_s": engine_s, "prepare_s": self.prepare_s,
-                "ratio": plain_s / (engine_s + self.prepare_s), "target": scene.target,
+                "ratio": ratio, "target": scene.target, "met": met(scene, ratio, coarse["worst"]),
+                "engine_code": engine_code(),
                 "largest_difference_db": coarse["worst"],
                 "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
                 "work_removed": 1 - self.left, "reason": self.engine.reason}
 
 
 def growth() -> list[dict[str, Any]]:
-    """Measure how the cost of a draw grows with image side, depth and number of draws, and what torch.compile gives."""
+    """Measure how the cost of a draw grows with image side, depth and number of draws."""
     rows = [("image side, px (20 layers as DnCNN, 50 draws)", side, 20, side, FINE) for side in (128, 256, 512)]
     rows += [("3x3 layers (256 px, 50 draws)", depth, depth, 256, FINE) for depth in (5, 10, 20, 35)]
     rows += [("draws a block (20 layers, 256 px)", draws, 20, 256, draws) for draws in (1, 3, 10, 50)]
-    table = [{"what": what, "value": value, "ms_a_draw": _cost(_plain(depth), side, draws)}
-             for what, value, depth, side, draws in rows]
-    return [*table, *_compiled()]
+    return [{"what": what, "value": value, "ms_a_draw": _cost(_plain(depth), side, draws)}
+            for what, value, depth, side, draws in rows]
 
 
 def _plain(depth: int) -> nn.Module:
@@ -256,7 +274,7 @@ def _cost(restorer: nn.Module, side: int, draws: int) -> float:
     return float(np.mean([timed(engine, block, patches)[1] for block in chosen])) / draws * 1e3
 
 
-def _compiled() -> list[dict[str, Any]]:
+def compiled() -> list[dict[str, Any]]:
     """Time one forward of EDSR-64-16 plainly (0) and by torch.compile (1); nothing where there is no compiler."""
     restorer, _ = network("EDSR-64-16")
     image = as_tensor(clean_image(64))[None]
@@ -278,7 +296,11 @@ def _compiled() -> list[dict[str, Any]]:
     return rows
 
 
+OTHERS = {"growth": growth, "compiled": compiled}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    index = int(sys.argv[1])
-    sys.stdout.write("\n" + json.dumps(growth() if index < 0 else Row(SCENES[index]).measure()))
+    asked = sys.argv[1]
+    found = OTHERS[asked]() if asked in OTHERS else Row(SCENES[int(asked)]).measure()
+    sys.stdout.write("\n" + json.dumps(found))
