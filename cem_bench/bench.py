@@ -118,7 +118,7 @@ class Bench:
         for block in range(len(grid)):
             if block in roi and not self.cell.options.include_roi:
                 codes[block] = maps.ROI
-            elif not self.engine.reaches(grid.rect(block).scale_down(self.scale)):
+            elif not self.engine.reaches(self.input_rect(block), self.cell.scene.roi):
                 codes[block] = maps.UNREACHABLE
         return codes.reshape(grid.shape)
 

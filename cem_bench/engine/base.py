@@ -27,8 +27,8 @@ class Engine(Protocol):
     kind: str
     reason: str
 
-    def reaches(self, block: Rect) -> bool:
-        """Say whether a block (input pixels) may touch the ROI; False only when proven that it cannot."""
+    def reaches(self, block: Rect, part: Rect | None = None) -> bool:
+        """Say whether a block (input pixels) may touch the ROI, or a part of it; False only when proven that not."""
         ...
 
     def outputs(self, block: Rect, patches: Tensor) -> Tensor:

@@ -87,9 +87,10 @@ class ConeEngine:
 
     # -------------------------------------------------------------------------------------------- the interface
 
-    def reaches(self, block: Rect) -> bool:
-        """Say whether the block's cone meets the ROI."""
-        return self.program.output in self.cone(block).regions
+    def reaches(self, block: Rect, part: Rect | None = None) -> bool:
+        """Say whether the block's cone meets the ROI, or a part of it."""
+        changed = self.cone(block).regions.get(self.program.output)
+        return changed is not None and (part is None or changed.intersect(part).area > 0)
 
     def outputs(self, block: Rect, patches: Tensor) -> Tensor:
         """Return the ROI untouched (row 0) and under each patch, (n + 1, 3, roi.height, roi.width) float32."""

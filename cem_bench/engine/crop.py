@@ -55,7 +55,7 @@ class CropEngine:
         self._inner = FullEngine(network, observation[(slice(None), *self.crop.slices)], shifted, precision=precision,
                                  memory_gb=memory_gb, reason="")
 
-    def reaches(self, block: Rect) -> bool:
+    def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Say whether the block meets the certified crop."""
         return block.intersect(self.crop).area > 0
 

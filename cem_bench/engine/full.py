@@ -38,7 +38,7 @@ class FullEngine:
             self.batch = min(self.batch, CPU_BATCH)
         self._untouched = Untouched(self._roi, observation)
 
-    def reaches(self, block: Rect) -> bool:
+    def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Nothing is proven about the network: every block may touch the ROI."""
         return True
 

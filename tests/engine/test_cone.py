@@ -90,6 +90,16 @@ def test_a_kernel_acts_only_inside_its_receptive_field() -> None:
     assert reached == [(row, column) for row in range(5, 12) for column in range(5, 12)]
 
 
+def test_a_block_reaches_a_part_of_the_roi_as_if_that_were_the_roi() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 5, padding=2))
+    parts = [Rect(8, 8, 1, 1), Rect(0, 16, 3, 4)]
+    both = prepare(net, image(1, 3, *SIDE), Rect(0, 0, *SIDE), kind="cone")
+    for part in parts:
+        alone = prepare(net, image(1, 3, *SIDE), part, kind="cone")
+        pixels = [Rect(row, column, 1, 1) for row in range(16) for column in range(20)]
+        assert [both.reaches(pixel, part) for pixel in pixels] == [alone.reaches(pixel) for pixel in pixels]
+
+
 def test_an_unknown_op_falls_back_to_everywhere_and_says_so() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
