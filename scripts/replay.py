@@ -1,8 +1,11 @@
 """Feed a recorded run of the reference code through our model, engine and outcome, and compare.
 
     python scripts/replay.py ../shared/golden/DN_DnCNN_crop_2.npz --model DnCNN --weights dncnn_color_blind.pth
+    python scripts/replay.py ../shared/golden --engine auto
 
-Prints one JSON line: file, model, engine, draws, max_abs_db, mean_abs_db, baseline_abs_db, seconds.
+Prints one JSON line a recording: file, model, engine, draws (of how many), max_abs_db, mean_abs_db, baseline_abs_db,
+seconds, passed. A folder replays every recording that `RECORDED` knows and keeps the lines in
+results/benchmark/replay.csv, one row a file and engine asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +26,15 @@ from cem_bench.engine import prepare
 from cem_bench.geometry import Rect
 from cem_bench.outcome import psnr_8bit
 from cem_bench.restore import as_model
+
+TABLE = Path(__file__).resolve().parents[1] / "results" / "benchmark" / "replay.csv"
+ALLOWED_DB = 0.002  # what the recordings' own page allows
+# The network and the checkpoint that each recording was made with; None for the one the card finds.
+RECORDED = {
+    "DN_DnCNN_crop_2.npz": ("DnCNN", "dncnn_color_blind.pth"),
+    "DR_PReNet_crop_2.npz": ("PReNet", None),
+    "SR_RFDN_demo_1.npz": ("RFDN", None),
+}
 
 
 def replay(
@@ -69,30 +81,53 @@ def replay(
     return {
         "file": file.name,
         "model": model,
+        "asked": engine,
         "engine": bench.kind,
         "draws": len(chosen),
+        "recorded_draws": total,
         "max_abs_db": float(difference.max()),
         "mean_abs_db": float(difference.mean()),
         "baseline_abs_db": float(max(baseline)),
         "seconds": round(time.perf_counter() - started, 2),
+        "passed": bool(difference.max() <= ALLOWED_DB),
     }
+
+
+def keep(row: dict[str, Any]) -> None:
+    """Write a row into the table, in place of an older one of the same file and engine."""
+    import pandas as pd
+
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    rows: list[Any] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
+    others = [old for old in rows if (old["file"], old["asked"]) != (row["file"], row["asked"])]
+    table = pd.DataFrame([*others, row]).sort_values(["file", "asked"])
+    table.to_csv(TABLE, index=False, float_format="%.6g")
 
 
 def main() -> None:
     """Parse the command line and print the result."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("file", type=Path, help="recorded run, .npz")
-    parser.add_argument("--model", required=True, help="zoo name, see `python -m model_zoo list`")
+    parser = argparse.ArgumentParser(description="Replay a recorded run of the reference code.")
+    parser.add_argument("file", type=Path, help="recorded run, .npz, or the folder of all")
+    parser.add_argument("--model", help="zoo name, see `python -m model_zoo list`; a folder needs none")
     parser.add_argument("--weights", help="checkpoint file; default: found by the model's card")
     parser.add_argument("--engine", default="auto", choices=["auto", "cone", "crop", "full"])
     parser.add_argument("--draws", type=int, help="replay a random subset of this size")
     parser.add_argument("--seed", type=int, default=0, help="chooses the subset")
     options = parser.parse_args()
+    how = {"engine": options.engine, "draws": options.draws, "seed": options.seed}
+    if not options.file.is_dir() and options.model is None:
+        parser.error("which network? give --model")
     try:
-        result = replay(**vars(options))
+        if not options.file.is_dir():
+            print(json.dumps(replay(options.file, model=options.model, weights=options.weights, **how)))
+            return
+        for name, (model, weights) in RECORDED.items():
+            if (options.file / name).exists() and options.model in (None, model):
+                row = replay(options.file / name, model=model, weights=weights, **how)
+                print(json.dumps(row), flush=True)
+                keep(row)
     except (ValueError, OSError) as error:
         parser.exit(1, f"replay: {error}\n")
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":
