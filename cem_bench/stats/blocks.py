@@ -99,6 +99,12 @@ def block_table(
 
     Raises:
         ValueError: naming the block whose draws are not finite.
+
+    Estimand: that of each block as in `estimates`; verdicts ask whether it lies beyond +-tol dB.
+    Assumes: draws of different blocks are independent (each block has its own donors); otherwise as the interval
+        used.
+
+    Source: `sequential.interval`, `verdicts.p_values`, `verdicts.decide`.
     """
     for block, draws in effects.items():
         bad = int((~np.isfinite(draws)).sum())

@@ -45,6 +45,11 @@ def decay(sizes: ArrayLike, distance: ArrayLike) -> tuple[Array, Array]:
 
     Returns:
         The rings that hold a block (px, rising), and the mean size of their blocks (dB); NaN where a size is unknown.
+
+    Estimand: mean |effect| of a block (dB) at each distance (px), of this scene.
+    Assumes: none beyond those of the sizes, which are cross-fit (`halves.Halves.size`).
+
+    Source: none, a definition (means of groups).
     """
     rings, index = np.unique(np.asarray(distance, dtype=np.float64), return_inverse=True)
     return rings, np.bincount(index, np.asarray(sizes, dtype=np.float64)) / np.bincount(index)
@@ -68,15 +73,18 @@ def compare_decay(
         0) take no part: infinite band, p 1.
 
     Raises:
-        ValueError: if a value is not finite, or the shapes differ.
+        ValueError: if a value is not finite, the shapes differ, or there is no scene.
+
+    Estimand: difference of the mean decay curves over images of this kind, dB at each ring.
+    Assumes: images are independent.
 
     Source: bootstrap-t over clusters as `compare.cluster_mean`, with the largest over the rings (Efron and Tibshirani
         1993, ch. 12); sign flips with the largest over the rings, Westfall and Young 1993, 2.5 (family-wise error).
     """
     check_confidence(confidence)
     gaps = checked(one) - checked(two)
-    if gaps.ndim != 2 or len(gaps) != len(np.asarray(clusters)):
-        raise ValueError(f"expected (scenes, rings) for {len(np.asarray(clusters))} scenes, got {gaps.shape}")
+    if gaps.ndim != 2 or len(gaps) != len(np.asarray(clusters)) or not len(gaps):
+        raise ValueError(f"expected (scenes, rings) for {len(np.asarray(clusters))} scenes, 1 or more, got {gaps.shape}")
     means = np.stack([cluster_means(ring, clusters) for ring in gaps.T], axis=1)
     count, rings = means.shape
     gap, tested = means.mean(axis=0), np.ptp(means, axis=0) > 0

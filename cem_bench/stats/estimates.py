@@ -96,6 +96,9 @@ def t_interval(draws: ArrayLike, confidence: float = 0.95) -> Estimate:
     Raises:
         ValueError: if a draw is not finite.
 
+    Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
+    Assumes: independent draws, near-normal means.
+
     Source: Student 1908, doi 10.1093/biomet/6.1.1. Assumes near-normal means; at n = 50 it holds on float outcomes
         (results/statistics), and fails on rounded ones, see `robust_interval`.
     """
@@ -123,6 +126,9 @@ def skew_interval(draws: ArrayLike, confidence: float = 0.95) -> Estimate:
 
     Raises:
         ValueError: if a draw is not finite.
+
+    Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
+    Assumes: independent draws with a finite third moment; small where a few donors make the whole effect.
 
     Source: Hall 1992, doi 10.1111/j.2517-6161.1992.tb01876.x (cubic transformation), with Student's quantiles; third
         k-statistic, Fisher 1930, doi 10.1112/plms/s2-30.1.199.
@@ -164,6 +170,9 @@ def robust_interval(draws: ArrayLike, confidence: float = 0.95, resolution: floa
 
     Raises:
         ValueError: if a draw is not finite.
+
+    Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
+    Assumes: independent draws whose largest deviation is not far from those unseen.
 
     Source: Agresti and Coull 1998, doi 10.1080/00031305.1998.10480550, carried from proportions to means; its
         coverage on 8-bit outcomes is measured in results/statistics.

@@ -79,6 +79,9 @@ def halves(effects: Mapping[int, Array], rng: np.random.Generator | None = None)
     Raises:
         ValueError: if a draw is not finite.
 
+    Estimand: half means, dB, whose products and signs `Halves` combines.
+    Assumes: draws of a block are independent, so the halves are.
+
     Source: rescaled bootstrap of small samples, Rao and Wu 1988, doi 10.1080/01621459.1988.10478591.
     """
     rows = list(effects.values())

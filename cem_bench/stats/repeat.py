@@ -45,6 +45,9 @@ def repeatability(pairs: ArrayLike, *, tol: float = 0.01, confidence: float = 0.
     Returns:
         Class-flip rate, ICC and correlation; NaN where fewer than four blocks or no spread make them meaningless.
 
+    Estimand: agreement of two runs of this kind over the blocks of this map; shares and correlations, no unit.
+    Assumes: the two columns are independent runs; blocks count as a sample, which neighbours are not quite.
+
     Source: Shrout and Fleiss 1979, doi 10.1037/0033-2909.86.2.420 (ICC(1,1)); Fisher 1921 (interval by arctanh).
     """
     check_confidence(confidence)

@@ -65,6 +65,11 @@ def sequential_p_values(
 
     Returns:
         p-values in the order of `effects`, see `p_values_over_looks`.
+
+    Estimand: none, tests of each block's mean effect against +-tol dB.
+    Assumes: as `p_values_over_looks`.
+
+    Source: `p_values_over_looks`.
     """
     blocks, count = list(effects), strata_count(labels)
     out = PValues(np.ones(len(blocks)), np.ones(len(blocks)), np.zeros(len(blocks), np.int64))
@@ -105,6 +110,9 @@ def p_values_over_looks(
         At every look reached the p-value times the number of planned looks, and of these the smallest. Draws after the
         last look reached do not count. Level for normal draws, and claims of few draws held back (`look_p_values`).
 
+    Estimand: none, tests of a block's mean effect against +-tol dB.
+    Assumes: independent draws, near-normal means at every look.
+
     Source: Bonferroni over the looks; equal parts as in Pocock 1977, doi 10.1093/biomet/64.2.191.
     """
     if not looks:
@@ -131,9 +139,14 @@ def look_p_values(
 
     Returns:
         p-values; 1 for what CALM holds back.
+
+    Estimand: none, tests of a block's mean effect against +-tol dB at one look.
+    Assumes: as `p_values_over_looks`.
+
+    Source: `verdicts.p_values`; CALM is our own, tuned and measured in results/statistics.
     """
     one = p_values(interval(draws, labels, count=count), tol)
-    n, largest = draws.shape[-1], np.abs(draws).max(axis=-1)
+    n, largest = draws.shape[-1], np.abs(draws).max(axis=-1, initial=0.0)
     part = next((part for least, part in CALM if n < least), np.inf)
     effect = np.ones_like(one.effect) if n < CALM[-1][0] else np.minimum(one.effect * looks, 1.0)
     return PValues(effect, np.where(largest <= part * tol, np.minimum(one.none * looks, 1.0), 1.0), one.sign)
@@ -165,6 +178,9 @@ def interval(
 
     Returns:
         Estimates of shape (...). Coverage after stopping is no theorem, it is measured in results/statistics.
+
+    Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
+    Assumes: as the interval it takes; the number of draws may depend on them only through the looks.
 
     Source: `estimates.skew_interval`, `stratified.stratified_interval`; error spent in proportion to the looks, Lan and
         DeMets 1983, doi 10.1093/biomet/70.3.659.

@@ -42,6 +42,9 @@ def stratified_interval(
     Raises:
         ValueError: if draws and labels differ in shape, a draw is not finite, shares do not sum to 1 or lack a stratum.
 
+    Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
+    Assumes: draws come in sweeps as the module says, strata next to each other are alike.
+
     Source: Cochran 1977, Sampling Techniques, eq. 5.2 and 5.13; see `_within_strata` and `_narrowed`.
     """
     values, strata = checked(draws), np.asarray(labels, dtype=np.int64)

@@ -133,6 +133,9 @@ def deletion_curve(blocks: ArrayLike, joint: ArrayLike, confidence: float = 0.95
         joint: (steps, n) joint effects, dB, of n draws from half B: draws that did not make the order.
         confidence: of the intervals, in (0, 1).
 
+    Estimand: mean joint effect (dB) of the first k blocks over the donor pool.
+    Assumes: draws are independent and made no part of the order.
+
     Source: Petsiuk et al. 2018, arXiv 1806.07421 (deletion), with donors in place of grey.
     """
     counts, effects = np.asarray(blocks, dtype=np.int64), checked(joint)
@@ -155,6 +158,9 @@ def deletion_gap(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> 
 
     Raises:
         ValueError: if the shapes differ or a value is not finite.
+
+    Estimand: mean over steps of the joint effect of one order minus that of another, dB, over the donor pool.
+    Assumes: draws are independent; draw k of both orders has the same donors.
 
     Source: Student's interval as `estimates.t_interval`; sign flips as `compare.sign_flip`. Draws are independent.
     """
@@ -183,6 +189,11 @@ def pool_halves(
     Returns:
         (blocks, 2) dB, for `repeat.repeatability`: does another pool of the same kind give the same map? Blocks
         without a draw in both halves are left out.
+
+    Estimand: mean effect (dB) over each half of the donor pool.
+    Assumes: donors are drawn alike within both halves.
+
+    Source: split-half, Brown 1910 and Spearman 1910.
     """
     side = np.random.default_rng(seed).permutation(pool) < pool // 2
     rows = []
@@ -213,6 +224,9 @@ def randomisation(
     Returns:
         Rank correlations and class agreement; a map that stays alike when the weights are random shows the image, not
         the network.
+
+    Estimand: likeness of this map to maps of networks with shuffled weights; correlations and shares, no unit.
+    Assumes: blocks count as independent, which neighbours are not quite.
 
     Source: Adebayo et al. 2018, arXiv 1810.03292; interval of Spearman's rho, Fieller, Hartley and Pearson 1957,
         doi 10.1093/biomet/44.3-4.470.
@@ -245,6 +259,9 @@ def noise_share(effects: ArrayLike, *, confidence: float = 0.95, seed: int = 0) 
     Returns:
         Variance of the field means, less what the draws explain, over that plus the donors' variance; never negative,
         NaN with fewer than two fields or draws or without spread. Near 0: one field speaks for all.
+
+    Estimand: share of one draw's variance that the noise field makes, no unit, over fields and donors.
+    Assumes: fields and donors are independent samples, their effects add.
 
     Source: one-way random effects, Searle, Casella and McCulloch 1992, eq. 3.4.
     """

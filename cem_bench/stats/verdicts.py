@@ -45,6 +45,9 @@ def p_values(estimate: Estimate, tol: float) -> PValues:
     Raises:
         ValueError: if tol is not positive.
 
+    Estimand: none, tests of the mean effect against +-tol dB.
+    Assumes: near-normal means.
+
     Source: Schuirmann 1987, doi 10.1007/BF01068419 (two one-sided tests).
     """
     if not tol > 0:
@@ -87,6 +90,9 @@ def false_discovery(p: ArrayLike, level: float = 0.05, correction: Literal["bh",
     Raises:
         ValueError: for another correction, or p outside [0, 1].
 
+    Estimand: none, a rule; the rate is the expected share of false among the rejected.
+    Assumes: bh: independent or positively dependent p-values; by: any.
+
     Source: Benjamini and Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x; Benjamini and Yekutieli 2001,
         doi 10.1214/aos/1013699998.
     """
@@ -110,6 +116,11 @@ def decide(p: PValues, level: float = 0.05, correction: Literal["bh", "by"] = "b
 
     Returns:
         (m,) of POSITIVE, NEGATIVE, NONE, UNDECIDED.
+
+    Estimand: none, a rule on tests against +-tol dB.
+    Assumes: as `false_discovery`, and p-values that are valid one by one.
+
+    Source: `false_discovery`.
     """
     has, lacks = (false_discovery(values, level, correction) for values in (p.effect, p.none))
     # Both at once would need p-values that add to less than 1: possible only after several looks. The stronger wins.

@@ -42,6 +42,14 @@ def test_numbers_of_a_clear_map_are_its_sums_and_lie_in_their_intervals():
     assert (parts["r50_px"].value, parts["r90_px"].value) == (pytest.approx(4.8, abs=0.1), pytest.approx(11.2, abs=0.2))
 
 
+def test_resampled_halves_vary_as_fresh_draws_would():
+    rng = np.random.default_rng(2)
+    effects = {block: rng.normal(0, 1, 10) for block in range(4000)}
+    apart = [halves(effects, rng).first - halves(effects).first for _ in range(10)]
+    # five draws resampled as five would vary by 0.16, four fifths of this
+    assert np.mean(np.square(apart)) == pytest.approx(1 / 5, rel=0.05)
+
+
 def test_a_block_with_one_draw_leaves_no_number_that_looks_sound():
     parts = map_summary({0: np.array([1.0, 1.0]), 1: np.array([0.5])}, {0: 8.0, 1: 8.0})
     unknown = [parts[name].value for name in ("positive_mass_db", "size_db", "peak_db", "gini", "r50_px")]
