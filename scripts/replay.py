@@ -1,6 +1,6 @@
 """Feed a recorded run of the reference code through our model, engine and outcome, and compare.
 
-    python scripts/replay.py ../shared/golden/DN_DnCNN_crop_2.npz --model DnCNN --weights dncnn_color_blind.pth
+    python scripts/replay.py ../shared/golden/DN_DnCNN_crop_2.npz --model DnCNN
     python scripts/replay.py ../shared/golden --engine auto
 
 Prints one JSON line a recording: file, model, engine, draws (of how many), max_abs_db, mean_abs_db, baseline_abs_db,
@@ -29,12 +29,8 @@ from cem_bench.restore import as_model
 
 TABLE = Path(__file__).resolve().parents[1] / "results" / "benchmark" / "replay.csv"
 ALLOWED_DB = 0.002  # what the recordings' own page allows
-# The network and the checkpoint that each recording was made with; None for the one the card finds.
-RECORDED = {
-    "DN_DnCNN_crop_2.npz": ("DnCNN", "dncnn_color_blind.pth"),
-    "DR_PReNet_crop_2.npz": ("PReNet", None),
-    "SR_RFDN_demo_1.npz": ("RFDN", None),
-}
+# The zoo's name for the network that each recording was made with; its card finds the recorded checkpoint.
+RECORDED = {"DN_DnCNN_crop_2.npz": "DnCNN", "DR_PReNet_crop_2.npz": "PReNet", "SR_RFDN_demo_1.npz": "RFDN"}
 
 
 def replay(
@@ -121,9 +117,9 @@ def main() -> None:
         if not options.file.is_dir():
             print(json.dumps(replay(options.file, model=options.model, weights=options.weights, **how)))
             return
-        for name, (model, weights) in RECORDED.items():
+        for name, model in RECORDED.items():
             if (options.file / name).exists() and options.model in (None, model):
-                row = replay(options.file / name, model=model, weights=weights, **how)
+                row = replay(options.file / name, model=model, **how)
                 print(json.dumps(row), flush=True)
                 keep(row)
     except (ValueError, OSError) as error:
