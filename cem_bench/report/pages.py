@@ -18,6 +18,7 @@ CAPTIONS = {
     "masses": "PSNR of the ROI above the models' mean on the scene against the two masses; bars: 95 % over images.",
     "radius": "The radius that holds 90 % of the effect against the theoretical reach; bars: 95 % over images.",
     "decay": "Mean |effect| of a block by its distance to the ROI (cross-fit); bands: 95 % over images; dotted: tol.",
+    "decay_paired": "Pairs on the scenes both have: curves, and first minus second; band: 95 % for the whole curve.",
     "verdicts": "Mean share of blocks of each verdict.",
     "setting": "The map's numbers against the varied setting; bands: 95 %, differences between images taken out.",
     "multitask": "Shares of blocks (pie), mean PSNR of the ROI and mean range of effects, by task and model.",

@@ -75,6 +75,38 @@ def decay_plot(decay: pd.DataFrame) -> Figure:
     return figure
 
 
+def paired_decay_plot(paired: pd.DataFrame) -> Figure:
+    """Draw for every pair of models both decay curves over the scenes they share, and their difference with its band.
+
+    Args:
+        paired: of `tables.paired_decay_table`; a ring without a band (NaN) has no spread between images.
+    """
+    pairs = list(paired.groupby(["first", "second"], sort=False))
+    floor = 1e-5  # dB; differences below it are drawn on a linear scale
+    with style():
+        figure = Figure(figsize=(WIDTH, 2.2 * len(pairs)))
+        rows = figure.subplots(len(pairs), 2, squeeze=False)
+        for (left, right), (names, rings) in zip(rows, pairs, strict=True):
+            colours, markers = colours_of(names), markers_of(names)
+            at = rings["distance_px"].to_numpy(float)
+            for name, column in zip(names, ("first_db", "second_db"), strict=True):
+                sizes = rings[column].where(rings[column] > floor)
+                left.plot(at, sizes, marker=markers[name], color=colours[name], label=name, markersize=3.5)
+            left.set_yscale("log")
+            left.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
+            left.set_ylabel("mean |effect| of a block, dB")
+            left.legend()
+            right.plot(at, rings["estimate"], "o-", color="0.2", markersize=3.5)
+            right.fill_between(at, rings["low"], rings["high"], color="0.2", alpha=0.15, linewidth=0)
+            right.set_yscale("symlog", linthresh=floor, linscale=0.5)
+            right.axhline(0, color="0.4", linewidth=0.7)
+            right.set_ylabel("first - second, dB")
+            right.set_title(f"{rings['images'].iloc[0]} images, p {rings['p'].iloc[0]:.2g} for the whole curve", size=8)
+        for axis in rows[-1]:
+            axis.set_xlabel("distance of the block to the ROI, px")
+    return figure
+
+
 def radius_plot(summary: pd.DataFrame) -> Figure:
     """Draw the radius that holds 90 % of the effect against what the network's structure lets it reach.
 

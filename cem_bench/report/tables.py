@@ -13,6 +13,7 @@ from cem_bench.stats.compare import cluster_test
 from cem_bench.stats.decay import compare_decay, decay
 
 GROUP = ["model", "variant", "task"]
+RING_COLUMNS = ("distance_px", "first_db", "second_db", "estimate", "low", "high", "p_ring")
 KEYS = ["scene", "seed", "variant", "image", "task"]
 AVERAGED = (
     "psnr_roi_db",
@@ -120,8 +121,9 @@ def paired_decay_table(cells: Sequence[StoredCell], pairs: Sequence[Sequence[str
         pairs: (first, second) names of models; the difference is first minus second.
 
     Returns:
-        One row a pair and ring: estimate, low, high (a band that holds the whole curve), p_ring (corrected for the
-        rings), p (of the whole curve), images. Rings that some of the scenes lack are left out.
+        One row a pair and ring: first_db and second_db (the curves, means over images), estimate, low, high (a band
+        that holds the whole curve), p_ring (corrected for the rings), p (of the whole curve), images. Rings that some
+        of the scenes lack are left out.
     """
     curves, rows = decay_curves(cells), []
     for first, second in pairs:
@@ -135,12 +137,11 @@ def paired_decay_table(cells: Sequence[StoredCell], pairs: Sequence[Sequence[str
         images = both.get_level_values("image").to_numpy(str)
         found = compare_decay(one.loc[both, kept], two.loc[both, kept], images)
         ends = np.where(np.isfinite([found.low, found.high]), [found.low, found.high], np.nan)
-        columns = zip(kept, found.gap, *ends, found.p_ring, strict=True)
-        for at, estimate, low, high, p_ring in columns:
-            row = {"first": first, "second": second, "distance_px": int(at), "estimate": estimate, "low": low}
-            rows.append(row | {"high": high, "p_ring": p_ring, "p": found.p, "images": found.clusters})
-    columns = ["first", "second", "distance_px", "estimate", "low", "high", "p_ring", "p", "images"]
-    return pd.DataFrame(rows, columns=columns)
+        means = [part.loc[both, kept].groupby(images).mean().mean().to_numpy() for part in (one, two)]
+        said = {"first": first, "second": second, "p": found.p, "images": found.clusters}
+        values = zip(kept.astype(int), *means, found.gap, *ends, found.p_ring, strict=True)
+        rows += [said | dict(zip(RING_COLUMNS, row, strict=True)) for row in values]
+    return pd.DataFrame(rows, columns=["first", "second", *RING_COLUMNS, "p", "images"])
 
 
 def paired_table(table: pd.DataFrame, pairs: Sequence[Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:

@@ -140,6 +140,8 @@ def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
         found["masses"] = lambda: plots.mass_plot(summary, look)
         found["radius"] = lambda: plots.radius_plot(summary)
         found["decay"] = lambda: plots.decay_plot(decay_table(experiment.cells))
+        if len(experiment.paired_decay):
+            found["decay_paired"] = lambda: plots.paired_decay_plot(experiment.paired_decay)
         found["verdicts"] = lambda: plots.verdict_plot(summary, look)
     if options.get("summary_figure"):
         rows = [

@@ -84,7 +84,8 @@ def compare_decay(
     check_confidence(confidence)
     gaps = checked(one) - checked(two)
     if gaps.ndim != 2 or len(gaps) != len(np.asarray(clusters)) or not len(gaps):
-        raise ValueError(f"expected (scenes, rings) for {len(np.asarray(clusters))} scenes, 1 or more, got {gaps.shape}")
+        scenes = len(np.asarray(clusters))
+        raise ValueError(f"expected (scenes, rings) for {scenes} scenes, 1 or more, got {gaps.shape}")
     means = np.stack([cluster_means(ring, clusters) for ring in gaps.T], axis=1)
     count, rings = means.shape
     gap, tested = means.mean(axis=0), np.ptp(means, axis=0) > 0

@@ -107,6 +107,7 @@ def test_decay_curves_of_a_pair_differ_where_the_models_do(make, rng: np.random.
     assert found.loc[24, "p_ring"] == found.loc[24, "p"] == 2 / 2**6
     assert found.loc[24, "low"] > 0
     assert found.loc[16, "low"] < 0 < found.loc[16, "high"]
+    np.testing.assert_allclose(found["first_db"] - found["second_db"], found["estimate"], atol=1e-12)
 
 
 @pytest.mark.parametrize(
