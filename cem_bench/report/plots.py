@@ -86,7 +86,8 @@ def paired_decay_plot(paired: pd.DataFrame) -> Figure:
     with style():
         figure = Figure(figsize=(WIDTH, 2.2 * len(pairs)))
         rows = figure.subplots(len(pairs), 2, squeeze=False)
-        for (left, right), (names, rings) in zip(rows, pairs, strict=True):
+        for (left, right), (pair, rings) in zip(rows, pairs, strict=True):
+            names = [str(name) for name in pair]
             colours, markers = colours_of(names), markers_of(names)
             at = rings["distance_px"].to_numpy(float)
             for name, column in zip(names, ("first_db", "second_db"), strict=True):

@@ -47,7 +47,7 @@ def test_p_values_and_verdicts(draws):
         p = sequential.sequential_p_values(effects, 0.01, looks)
         assert (p.effect.tolist(), p.none.tolist()) == ([1.0], [1.0])
         assert block_table(effects, looks=looks).verdict.tolist() == [UNDECIDED]
-    p = sequential.look_p_values(effects[4], 0.01, LOOKS)
+    p = sequential.look_p_values(effects[4], 0.01, len(LOOKS))
     assert np.all(p.effect == 1)
     assert np.all(p.none == 1)
     table = compare.difference_table(effects, {4: np.zeros(len(draws))})
@@ -138,7 +138,7 @@ def test_deletion(draws):
     joint = np.tile(np.array(draws), (2, 1))
     curve, gap = validity.deletion_curve([1, 2], joint), validity.deletion_gap(joint, np.zeros_like(joint))
     assert np.isinf([curve.effect.low, curve.effect.high]).all()
-    assert np.isinf([curve.area.low, curve.area.high, gap.low, gap.high]).all()
+    assert np.isinf([float(curve.area.low), float(curve.area.high), gap.low, gap.high]).all()
     assert gap.verdict == ("undecided" if len(draws) > 5 else "too few draws")
     with pytest.raises(ValueError, match="NaN"):
         validity.deletion_gap(np.full((2, 3), np.nan), np.zeros((2, 3)))
