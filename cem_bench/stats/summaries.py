@@ -135,7 +135,7 @@ def map_summary(
         (of it, beyond 16 px), peak_db (|effect| of the block that the other half finds largest), gini, di (in %),
         r50_px, r90_px, and share_outside_reach (of size_db; 0 for a sound instrument). NaN where a block has fewer
         than two draws. Intervals: percentiles over resampled draws, moved so that their mean is the estimate; at 10
-        draws a block those of the masses cover 91 to 96 % (results/statistics), with 2 or 3 they are too narrow. They
+        draws a block those of the masses cover 89 to 98 % (results/statistics), with 2 or 3 they are too narrow. They
         say how well this map is known, nothing of other images. Masses of blocks whose sign the draws cannot tell come
         out low: 1 to 4 % of the sum at 10 draws.
 
