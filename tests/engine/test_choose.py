@@ -98,7 +98,7 @@ def test_memory_running_out_halves_the_batch_and_changes_no_result() -> None:
     assert len(set(sizes[-4:])) == 1, "batches of one size give every row the same last bits"
 
 
-@pytest.mark.parametrize(("count", "limit", "batches"), [(3, 2, [1, 1, 1]), (3, 3, [3]), (4, 2, [2, 2]), (50, 64, [50])])
+@pytest.mark.parametrize(("count", "limit", "batches"), [(3, 2, [1] * 3), (3, 3, [3]), (4, 2, [2, 2]), (50, 64, [50])])
 def test_batches_waste_no_rows(count: int, limit: int, batches: list[int]) -> None:
     sizes = []
 
