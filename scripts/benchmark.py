@@ -100,7 +100,7 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
     """Draw ratio against target for every scene, and the growth of the cost of a draw."""
     from matplotlib.figure import Figure
 
-    kinds = list(dict.fromkeys(row["what"] for row in cost))
+    kinds = [kind for kind in dict.fromkeys(row["what"] for row in cost) if "torch.compile" not in kind]  # two numbers
     drawing = Figure(figsize=(4.6 + 2.6 * len(kinds), 5.2), layout="constrained")
     axes = drawing.subplots(1, 1 + len(kinds), width_ratios=[2.2, *[1] * len(kinds)], squeeze=False)[0]
     names = [f"{row['network']} {row['task']} {row['input_px']} {row['engine']} {row['precision']}" for row in rows]
