@@ -8,7 +8,6 @@ holds with the same weights is not measured again.
 import json
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,9 @@ def row(record: dict[str, Any], name: str, root: Path) -> dict[str, Any]:
     found = measure(model_zoo.load(record["name"]), test, root)
     facts = {key: record[key] for key in ("name", "family", "member", "seed", "parameters", "reach")}
     trained = {"iterations": record["training_step"], "training_seconds": record["training_seconds"]}
-    return {**facts, **trained, "test": name, **found, "input_psnr": input_psnr(name, root), "sha256": record["sha256"]}
+    return {**facts, **trained, "test": name, **found}
 
 
-@cache
 def input_psnr(name: str, root: Path) -> float:
     """PSNR of a test's observations, enlarged where its networks enlarge, dB."""
     test = every_test()[name]
@@ -94,28 +92,41 @@ def figure(table: pd.DataFrame, path: Path) -> None:
     plt.close(figure)
 
 
-def main(data: Path, results: Path) -> None:
-    """Bring the tables and the figure up to date."""
-    results.mkdir(parents=True, exist_ok=True)
-    path = results / "trained.csv"
-    known = pd.read_csv(path).set_index(KEY).to_dict("index") if path.exists() else {}
-    rows = []
-    for record, name in tqdm(list(wanted()), desc="measuring"):
-        key = (record["name"], name, record["sha256"])
-        rows.append({**dict(zip(KEY, key, strict=True)), **known[key]} if key in known else row(record, name, data))
+def with_record(measured: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """Add what the training wrote down: `difference_db` has to stay within 0.02 dB."""
+    recorded = record["psnr"] if measured["test"] == record["check"] else None
+    gap = None if recorded is None else measured["psnr"] - recorded
+    return {**measured, "recorded_psnr": recorded, "difference_db": gap, "sha256": record["sha256"]}
+
+
+def write(rows: list[dict[str, Any]], results: Path) -> pd.DataFrame:
+    """Write both tables and return the first."""
     table = pd.DataFrame(rows)
-    # what the training wrote down, beside what this run finds: `difference_db` has to stay within 0.02 dB
-    table["recorded_psnr"] = [record["psnr"] if name == record["check"] else None for record, name in wanted()]
-    table["difference_db"] = table.psnr - table.recorded_psnr
     columns = [column for column in table.columns if column != "sha256"] + ["sha256"]
     table = table[columns].sort_values(["family", "member", "seed", "test"])
-    table.to_csv(path, index=False)
+    table.to_csv(results / "trained.csv", index=False)
     groups = table.groupby(["family", "member", "test"])
     seeds = groups.psnr.agg(seeds="count", psnr_mean="mean", psnr_min="min", psnr_max="max")
-    seeds.join(groups.ssim.mean().rename("ssim_mean")).reset_index().to_csv(
-        results / "trained_members.csv", index=False
-    )
-    figure(table, results / "trained_reach.png")
+    members = seeds.join(groups.ssim.mean().rename("ssim_mean")).reset_index()
+    members.to_csv(results / "trained_members.csv", index=False)
+    return table
+
+
+def main(data: Path, results: Path) -> None:
+    """Bring the tables and the figure up to date; what is measured is written at once."""
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / "trained.csv"
+    found = pd.read_csv(path).to_dict("records") if path.exists() else []
+    known = {tuple(measured[key] for key in KEY): measured for measured in found}
+    inputs = {measured["test"]: measured["input_psnr"] for measured in found}
+    keyed = [((record["name"], name, record["sha256"]), record) for record, name in wanted()]
+    rows = [with_record(known[key], record) for key, record in keyed if key in known]
+    for (_, name, _), record in tqdm([(key, record) for key, record in keyed if key not in known], desc="measuring"):
+        if name not in inputs:
+            inputs[name] = input_psnr(name, data)
+        rows.append(with_record(row(record, name, data) | {"input_psnr": inputs[name]}, record))
+        write(rows, results)
+    figure(write(rows, results), results / "trained_reach.png")
 
 
 if __name__ == "__main__":
