@@ -116,7 +116,7 @@ def main(data: Path, results: Path) -> None:
     """Bring the tables and the figure up to date; what is measured is written at once."""
     results.mkdir(parents=True, exist_ok=True)
     path = results / "trained.csv"
-    found = pd.read_csv(path).to_dict("records") if path.exists() else []
+    found: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
     known = {tuple(measured[key] for key in KEY): measured for measured in found}
     inputs = {measured["test"]: measured["input_psnr"] for measured in found}
     keyed = [((record["name"], name, record["sha256"]), record) for record, name in wanted()]
