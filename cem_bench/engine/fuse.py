@@ -1,4 +1,4 @@
-"""Rewrite a record where one op says the same as several: attention written out becomes one fused call.
+"""Rewrite a record where one op says the same as several: attention written out, and GELU after a product.
 
 Scores, biases and masks of a window attention are larger than its queries and values, and every op on them passes
 through memory. What does not come from the image (position bias, shift mask) is summed here, once.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn import functional
 
+from cem_bench.engine.kernels import linear_gelu
 from cem_bench.engine.trace import Call, Ref, refs
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class _Record:
 
 
 def fused(calls: Sequence[Call], output: Ref) -> dict[Ref, Call]:
-    """Return the calls that the output needs, attention in one call wherever that is the same.
+    """Return the calls that the output needs, several in one wherever that is the same.
 
     Args:
         calls: in order, as recorded.
@@ -51,7 +52,7 @@ def fused(calls: Sequence[Call], output: Ref) -> dict[Ref, Call]:
         The calls by reference, in order.
     """
     record = _Record(calls, Counter([output, *(ref for call in calls for ref in refs((call.args, call.kwargs)))]))
-    rewritten = [_attention(record, call) or call for call in calls]
+    rewritten = [_attention(record, call) or _activated(record, call) or call for call in calls]
     needed, kept = {output}, {}
     for index in reversed(range(len(calls))):
         if Ref(index) in needed:
@@ -81,6 +82,14 @@ def _attention(record: _Record, call: Call) -> Call | None:
         return None  # fewer scores than queries (attention over channels): nothing to save
     return replace(call, name="scaled_dot_product_attention", fn=functional.scaled_dot_product_attention,
                    args=(queries, turned.args[0], call.args[1]), kwargs={"attn_mask": mask, "scale": scale})
+
+
+def _activated(record: _Record, call: Call) -> Call | None:
+    """Return GELU of a product as one call; None where the call is not that."""
+    if call.name != "gelu" or len(call.args) > 1 or call.kwargs.get("approximate", "none") != "none":
+        return None
+    product = record.once(call.args[0], frozenset({"linear"}))
+    return product and replace(product, fn=linear_gelu)
 
 
 def _axis(softmax: Call) -> Any:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from cem_bench.engine.kernels import in_one_kernel
 from cem_bench.engine.layout import PINNED, Layout, broadcast
 from cem_bench.engine.moving import joined
 from cem_bench.engine.step import argument, axes_of, elements, inputs_of, local
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cem_bench.engine.trace import Call
     from cem_bench.geometry import Rect
 
-ALIGNMENT = 16  # float32 numbers in a cache line
 
 
 def pointwise(call: Call, layouts: Layouts) -> Step | None:
@@ -166,19 +165,7 @@ def linear(call: Call, layouts: Layouts) -> Step | None:
     if len(inputs_of(call)) > 1 or layout.holds(-1):
         return None
     result = layout.replaced({len(layout.axes) - 1: call.shape[-1]})
-    return local(_aligned(call), result, layouts, work=elements(layout) * call.shape[-1])
-
-
-def _aligned(call: Call) -> Call:
-    """Return a linear call whose results start at multiples of 64 bytes: CPU libraries are up to 1.5 times as fast."""
-    weight, bias = argument(call, 1, "weight"), argument(call, 2, "bias")
-    count = len(weight)
-    if not (spare := -count % ALIGNMENT):
-        return call
-    weight = functional.pad(weight, (0, 0, 0, spare))
-    bias = None if bias is None else functional.pad(bias, (0, spare))
-    return replace(call, fn=lambda value: functional.linear(value, weight, bias)[..., :count], args=call.args[:1],
-                   kwargs={})
+    return local(in_one_kernel(call), result, layouts, work=elements(layout) * call.shape[-1])
 
 
 def matmul(call: Call, layouts: Layouts) -> Step | None:

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from cem_bench.engine import reads as read
+from cem_bench.engine.kernels import in_one_kernel
 from cem_bench.engine.layout import Layout
-from cem_bench.engine.step import Step, argument, between, elements, inputs_of
+from cem_bench.engine.step import Step, argument, between, elements, inputs_of, recall
 from cem_bench.geometry import Rect
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def convolution(call: Call, layouts: Layouts) -> Step | None:
         given = tuple(d * (k - 1) // 2 if given == "same" else 0 for d, k in zip(dilation, kernel, strict=True))
     padding = _pair(given)
     pair = _stencils(before, after, kernel, stride, dilation, padding)
+    if (*kernel, *stride, *padding, groups) == (1, 1, 1, 1, 0, 0, 1):
+        call = in_one_kernel(call)
+        return Step(call, (ref,), (pair,), after, recall(call), work=float(weight.numel()), whole=True)
 
     def run(region: Rect, values: Values, rows: int) -> Tensor:
         return functional.conv2d(values[ref], weight, bias, stride, 0, dilation, groups)
