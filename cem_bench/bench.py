@@ -70,6 +70,7 @@ class Bench:
             kind=cell.options.engine,
             precision=cell.options.precision,
             memory_gb=cell.options.memory_gb,
+            compiled=cell.options.compile,
         )
         image = (restored.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().transpose(1, 2, 0)
         return cls(cell, observation, image, engine, answered, _target(cell, device))
@@ -232,7 +233,8 @@ class Bench:
         return self._proof(fresh, difference, progress)
 
     def _nothing_to_prove(self, fresh: list[tuple[int, int]]) -> str:
-        if self.engine.kind == "full" and self.cell.options.precision == "fp32":
+        plain = self.engine.kind == "full" and not self.cell.options.compile
+        if plain and self.cell.options.precision == "fp32":
             return "the full forward itself"
         return "" if fresh else "no new draw"
 

@@ -31,6 +31,7 @@ class Options:
         engine: auto, cone, crop or full.
         precision: fp32 or bf16; part of the run key.
         memory_gb: memory that a batch may take, GiB.
+        compile: run plain forwards through torch.compile.
         device: cpu, cuda, ...
         include_roi: also draw in the ROI's own blocks.
         seed: names the draws.
@@ -44,6 +45,7 @@ class Options:
     engine: str = "auto"
     precision: str = "fp32"
     memory_gb: float = 2.0
+    compile: bool = False
     device: str = "cpu"
     include_roi: bool = False
     seed: int = 0

@@ -92,6 +92,7 @@ class Config:
     precision: str = "fp32"
     roi: str = "scene"
     memory_gb: float = 2.0
+    compile: bool = False
     device: str = "cpu"
     include_roi: bool = False
     palette: str = "paper"

@@ -19,7 +19,7 @@ from cem_bench.store import write_atomically
 PICTURES = ("clean", "observation", "restored")
 NOT_VARIANTS = ("model", "scene", "seed", "task")
 # these name no cell of their own: how much was drawn, how it was run, where it was put
-HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "device")
+HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device")
 FACTS = ("network", "reach", "global_statistics", "parameters")
 
 

@@ -167,6 +167,7 @@ def build_cell(config: DictConfig) -> Cell:
         engine=config.engine,
         precision=config.precision,
         memory_gb=config.memory_gb,
+        compile=config.compile,
         device=config.device,
         include_roi=config.include_roi,
         seed=config.seed,

@@ -30,15 +30,17 @@ SHOWN = ("network", "input_px", "engine", "weights", "ratio", "target", "met", "
 
 ABOUT = """\
 Written by `python scripts/benchmark.py`. Time of a whole map (3 coarse draws a block, 50 fine ones where an effect
-shows; `even`: 50 everywhere; none on the ROI's own blocks) by plain full forwards of the same draws at their best batch
-size, against the engine with its preparation, in CPU seconds of one thread, measured on a sample of blocks and scaled.
-A bf16 row compares with fp32. Random weights: no checkpoint at hand; the blocks with fine draws are then assumed to be
-those nearest to the ROI. All columns: [engines.csv](engines.csv), [growth.csv](growth.csv)."""
+shows; `even`: 50 everywhere; none on the ROI's own blocks) by plain full forwards of the same draws at their best
+batch size, against the engine with its preparation, in CPU seconds of one thread, measured on a sample of blocks and
+scaled. A bf16 row compares with fp32; a compiled one pays for compiling. Random weights: no checkpoint at hand; the
+blocks with fine draws are then assumed to be those nearest to the ROI. All columns: [engines.csv](engines.csv),
+[growth.csv](growth.csv)."""
 
 
 def in_process(asked: str) -> Any:
     """Measure one scene (by its number) or another table in a process of its own; None where it fails."""
-    environment = {"CEM_WEIGHTS": str(ROOT.parent / "shared" / "weights"), **os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {"CEM_WEIGHTS": str(ROOT.parent / "shared" / "weights"), **os.environ, "OMP_NUM_THREADS": "1",
+                   "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
     command = [sys.executable, "-W", "ignore", str(ONE_SCENE), asked]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=LONGEST_S)

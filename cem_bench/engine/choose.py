@@ -24,7 +24,7 @@ TIMED_DRAWS, TIMED_S = 3, 3.0
 
 
 def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = "auto", precision: str = "fp32",
-            memory_gb: float = 2.0) -> Engine:
+            memory_gb: float = 2.0, compiled: bool = False) -> Engine:
     """Build the engine that answers interventions on one scene.
 
     Args:
@@ -34,13 +34,15 @@ def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = 
         kind: "cone" (both cones, traced networks), "crop" (certified crop), "full" (plain forwards), "auto".
         precision: "fp32" (TF32 off) or "bf16".
         memory_gb: GiB that the activations of one batch may take.
+        compiled: run plain forwards ("full", and "auto" where the cone is no faster) through torch.compile. A minute or
+            two at first, then up to twice as fast where small ops prevail, as in attention.
 
     Returns:
         The engine; `kind` and `reason` say what was chosen and why.
 
     Raises:
         ValueError: an unknown kind or precision.
-        EngineError: a kind that was asked for and cannot be had for this network.
+        EngineError: a kind that was asked for and cannot be had for this network, or compiling failed.
     """
     for what, got, known in (("kind", kind, KINDS), ("precision", precision, tuple(PRECISIONS))):
         if got not in known:
@@ -48,14 +50,16 @@ def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = 
     network = copy.deepcopy(restorer).eval().requires_grad_(False).to(observation.device)
     options = {"precision": precision, "memory_gb": memory_gb}
     if kind == "auto":
-        return _auto(network, observation, roi, **options)
-    if kind == "cone":
-        return _cone(network, observation, roi, reason="asked for", **options)
-    engine = {"crop": CropEngine, "full": FullEngine}[kind]
+        return _auto(network, observation, roi, compiled, **options)
+    if kind == "full":
+        return FullEngine(network, observation, roi, reason="asked for", compiled=compiled, **options)
+    if compiled:
+        raise ValueError(f"engine {kind!r} runs pieces of a network and cannot be compiled: choose auto or full")
+    engine = {"crop": CropEngine, "cone": _cone}[kind]
     return engine(network, observation, roi, reason="asked for", **options)
 
 
-def _auto(network: nn.Module, observation: Tensor, roi: Rect, **options: Any) -> Engine:
+def _auto(network: nn.Module, observation: Tensor, roi: Rect, compiled: bool, **options: Any) -> Engine:
     """Take the cone where it is faster, else a certified crop, else plain forwards."""
     try:
         engine = _cone(network, observation, roi, reason="recorded", **options)
@@ -64,11 +68,12 @@ def _auto(network: nn.Module, observation: Tensor, roi: Rect, **options: Any) ->
     else:
         if engine.program.share(sample_blocks(observation)) <= CLEAR:
             return engine
-        return _faster(engine, FullEngine(network, observation, roi, reason="", **options))
+        return _faster(engine, FullEngine(network, observation, roi, reason="", compiled=compiled, **options))
     try:
         return CropEngine(network, observation, roi, reason=no_cone, **options)
     except (EngineError, ValueError, TypeError, RuntimeError) as error:
-        return FullEngine(network, observation, roi, reason=f"{no_cone}; no crop: {_first_line(error)}", **options)
+        no_cone += f"; no crop: {_first_line(error)}"
+        return FullEngine(network, observation, roi, reason=no_cone, compiled=compiled, **options)
 
 
 def _faster(cone: ConeEngine, full: FullEngine) -> Engine:
@@ -80,7 +85,8 @@ def _faster(cone: ConeEngine, full: FullEngine) -> Engine:
     cone_s, *full_s = _seconds([cone.outputs, *(full.in_batches_of(batch) for batch in batches)], block, patches)
     full.batch = batches[full_s.index(min(full_s))]
     chosen = cone if cone_s < min(full_s) else full
-    chosen.reason = f"{cone.reason}; {min(full_s) / cone_s:.2f} times as fast as plain forwards on one block"
+    forwards = "compiled forwards" if full.compiled else "plain forwards"
+    chosen.reason = f"{cone.reason}; {min(full_s) / cone_s:.2f} times as fast as {forwards} on one block"
     return chosen
 
 

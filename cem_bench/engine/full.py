@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cem_bench.engine.base import PRECISIONS, Untouched, check_draws, exact_arithmetic, intervened
+import torch
+
+from cem_bench.engine.base import (
+    PRECISIONS,
+    EngineError,
+    Untouched,
+    check_draws,
+    exact_arithmetic,
+    intervened,
+)
 from cem_bench.engine.memory import forward_bytes
 
 if TYPE_CHECKING:
@@ -25,8 +34,9 @@ class FullEngine:
     kind = "full"
 
     def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float,
-                 reason: str) -> None:
+                 reason: str, compiled: bool = False) -> None:
         self.reason = reason
+        self.compiled = compiled
         self.roi = roi
         self.observation = observation
         self._dtype = PRECISIONS[precision]
@@ -35,7 +45,9 @@ class FullEngine:
             row = forward_bytes(self._restorer, observation[None].clone().to(self._dtype))
         self.batch = max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
         if observation.device.type == "cpu":
-            self.batch = min(self.batch, CPU_BATCH)
+            self.batch = 1 if compiled else min(self.batch, CPU_BATCH)  # every size would be compiled anew
+        if compiled:
+            self._restorer = _compiled(self._restorer, observation[None].to(self._dtype))
         self._untouched = Untouched(self._roi, observation)
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
@@ -65,3 +77,21 @@ class FullEngine:
     def first_difference(self, block: Rect, patches: Tensor) -> str:
         """The full engine is the full forward."""
         return "none: this is the full forward"
+
+
+def _compiled(restorer: nn.Module, observation: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the network compiled for observations of this size.
+
+    Raises:
+        EngineError: if torch cannot compile it here.
+    """
+    fast = torch.compile(restorer, options={"freezing": True})
+    try:
+        with exact_arithmetic():
+            fast(observation.clone())
+    except (RuntimeError, OSError) as error:
+        raise EngineError(
+            f"torch.compile failed with {type(error).__name__}: {str(error).splitlines()[0]}. It needs a C++ compiler "
+            "(Debian: apt install g++) and a network that it can follow; else leave compile=false"
+        ) from None
+    return fast

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cem_bench.engine import EngineError, prepare
 from cem_bench.engine.base import Untouched, in_batches
+from cem_bench.engine.full import FullEngine
 from cem_bench.engine.memory import forward_bytes
 from cem_bench.geometry import Rect
 
@@ -144,3 +148,21 @@ def test_the_untouched_row_is_made_once_for_every_batch_size(observation: Tensor
         assert limit == 4
         assert torch.equal(outputs, torch.stack([observation * 2] * (count + 1)))
     assert sizes == [3, 3, 3, 3, 3, 3, 3, 1], "5 rows in batches of 3, 3 rows in one of 3, no row in one of 1"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_forwards_agree_with_plain_ones(observation: Tensor, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 3, 1)).eval()
+    patches = torch.rand(3, 3, 4, 4)
+    plain, fast = (prepare(net, observation, ROI, kind="full", compiled=compiled) for compiled in (False, True))
+    assert isinstance(fast, FullEngine) and fast.compiled
+    apart = fast.outputs(BLOCK, patches) - plain.outputs(BLOCK, patches)
+    assert float(apart.abs().max()) < 1e-5
+
+
+def test_pieces_are_not_compiled(observation: Tensor) -> None:
+    with pytest.raises(ValueError, match="choose auto or full"):
+        prepare(nn.Conv2d(3, 3, 3, padding=1), observation, ROI, kind="cone", compiled=True)
