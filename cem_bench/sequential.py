@@ -32,14 +32,14 @@ class Sequential:
         budget: total draws over all blocks, or None for no limit.
         correction: of the verdicts for the number of blocks, "bh" or "by".
 
-    Source: group-sequential t tests with equal parts, see `cem_bench.stats.sequential`.
+    Source: group-sequential t tests, see `cem_bench.stats.sequential`.
     """
 
     tol: float = 0.01
     confidence: float = 0.95
     half_width: float | None = None
     minimum: int = 3
-    maximum: int = 32
+    maximum: int = 34
     growth: float = 1.6
     budget: int | None = None
     correction: Literal["bh", "by"] = "bh"
@@ -118,9 +118,10 @@ class Sequential:
     def _half(self, effects: Mapping[int, Effects], labels: Labels | None) -> dict[int, float]:
         """Return the half-width of every block's interval, dB."""
         count, halves = strata_count(labels), {}
+        tol = self.tol if self.half_width is None else None
         for block, draws in effects.items():
             strata = None if labels is None else labels[block]
-            one = interval(draws, strata, self.confidence, looks=self.looks, count=count)
+            one = interval(draws, strata, self.confidence, looks=self.looks, tol=tol, count=count)
             halves[block] = float(one.high - one.low) / 2
         return halves
 

@@ -30,7 +30,7 @@ from cem_bench.stats.summaries import map_summary
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
 COARSE, FINE, PART = 3, 50, 100
 MASS_DRAWS, MASS_RUNS = 10, 200
-STRATIFIED = 18  # most draws a block with 25 strata; tuned on the FSRCNN map
+STRATIFIED = 21  # most draws a block with 25 strata; tuned on the FSRCNN map
 # Most draws a block under the rule that may spend what the paper rule spends; the largest affordable is taken.
 GENEROUS = (50, 80, 128, 200, 320)
 

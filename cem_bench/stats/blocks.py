@@ -116,7 +116,7 @@ def block_table(
     rows = []
     for block, draws in effects.items():
         strata = None if labels is None else labels[block]
-        rows.append(_row(draws, interval(draws, strata, 1 - level, looks=looks, count=count), 1 - level))
+        rows.append(_row(draws, interval(draws, strata, 1 - level, looks=looks, tol=tol, count=count), 1 - level))
     n, mean, error, low, high, robust_low, robust_high, below = np.array(rows, dtype=np.float64).reshape(-1, 8).T
     p = sequential_p_values(effects, tol, looks, labels)
     eight = [np.mean(effects_8bit[block]) if effects_8bit and len(effects_8bit[block]) else np.nan for block in effects]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["RESOLUTION", "Estimate", "robust_interval", "skew_interval", "t_interval"]
+__all__ = ["RESOLUTION", "Estimate", "outer_interval", "robust_interval", "skew_interval", "t_interval"]
 
 # What the instrument declares as equal, dB: one flipped 8-bit pixel of a 32x32 ROI moves PSNR by 2 to 4e-4 dB.
 RESOLUTION = 1e-3
@@ -152,6 +152,32 @@ def skew_interval(draws: ArrayLike, confidence: float = 0.95) -> Estimate:
 
     low, high = np.where(known, end(quantile), -np.inf), np.where(known, end(-quantile), np.inf)
     return Estimate(plain.mean, plain.error, low, high, plain.df, n)
+
+
+def outer_interval(draws: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return `skew_interval` with no end nearer the mean than Student's: skewness lengthens a side, never shortens it.
+
+    Few draws often lack the rare large ones and so show a skewness too small or of the wrong sign. Where calm draws
+    stop a block early, just such samples are chosen, and the side that the correction shortens is the one that misses.
+
+    Args:
+        draws: (..., n) effects, dB.
+        confidence: of the two-sided interval, in (0, 1).
+
+    Returns:
+        Estimates of shape (...); mean and error as in `t_interval`.
+
+    Raises:
+        ValueError: if a draw is not finite.
+
+    Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
+    Assumes: as `skew_interval`; covers about 1 % more than it on the gold maps, and in the worst block 2 %.
+
+    Source: the wider end of `t_interval` and `skew_interval`; our own, measured in results/statistics.
+    """
+    plain, bent = t_interval(draws, confidence), skew_interval(draws, confidence)
+    low, high = np.minimum(plain.low, bent.low), np.maximum(plain.high, bent.high)
+    return Estimate(plain.mean, plain.error, low, high, plain.df, plain.n)
 
 
 def robust_interval(draws: ArrayLike, confidence: float = 0.95, resolution: float = RESOLUTION) -> Estimate:

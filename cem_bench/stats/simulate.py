@@ -150,8 +150,8 @@ def replay_sequential(
     for look in looks:
         active = verdict == UNDECIDED
         now, strata = draws[..., :look], None if labels is None else labels[..., :look]
-        one = interval(now, strata, 1 - level, looks=looks, count=count)
-        both = stronger(found, look_p_values(now, tol, len(looks), strata, count))
+        one = interval(now, strata, 1 - level, looks=looks, tol=tol, count=count)
+        both = stronger(found, look_p_values(now, tol, looks, strata, count))
         parts = ((new, old) for new, old in zip(vars(both).values(), vars(found).values(), strict=True))
         found = PValues(*(np.where(active, new, old) for new, old in parts))
         spent, mean = np.where(active, look, spent), np.where(active, one.mean, mean)

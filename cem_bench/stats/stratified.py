@@ -4,11 +4,13 @@ Estimand: as in `estimates`, the mean effect (dB) over the finite donor pool. Dr
 the strata in random order, uniform and with replacement within a stratum.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from cem_bench.stats.estimates import Estimate, checked, from_moments, skew_interval
+from cem_bench.stats.estimates import Estimate, checked, skew_interval
 
 __all__ = ["stratified_interval"]
 
@@ -18,22 +20,29 @@ __all__ = ["stratified_interval"]
 REACH, LEAST_NUGGET = 6, 1 / 3
 
 Array = NDArray[np.float64]
+Interval = Callable[[Array, float], Estimate]
 
 
 def stratified_interval(
-    draws: ArrayLike, labels: ArrayLike, shares: ArrayLike | None = None, confidence: float = 0.95
+    draws: ArrayLike,
+    labels: ArrayLike,
+    shares: ArrayLike | None = None,
+    confidence: float = 0.95,
+    base: Interval = skew_interval,
 ) -> Estimate:
     """Return the mean of stratified draws over the last axis with an interval.
 
     With at least two draws in every stratum: the stratified mean, sum of share times stratum mean, and its error from
     the spread within strata. With fewer (strata of equal size visited in random order, sweep after sweep:
-    `strata.strata_of_patches`): the plain mean, and `skew_interval` narrowed by what the sweeps leave out of chance.
+    `strata.strata_of_patches`): the plain mean, and its error less what the sweeps leave out of chance. The interval is
+    that of independent draws (`base`), narrowed side by side to this error, so the draws' skewness bends it alike.
 
     Args:
         draws: (..., n) effects, dB.
         labels: (..., n) stratum of each draw, 0 to S - 1, neighbours alike.
         shares: (S,) share of the pool in each stratum; None for equal shares of the strata 0 to max(labels).
         confidence: of the two-sided interval, in (0, 1).
+        base: interval of independent draws, one of `estimates`.
 
     Returns:
         Estimates of shape (...), degrees of freedom by Satterthwaite. Draws that cannot tell (fewer than two, or all
@@ -45,20 +54,27 @@ def stratified_interval(
     Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
     Assumes: draws come in sweeps as the module says, strata next to each other are alike.
 
-    Source: Cochran 1977, Sampling Techniques, eq. 5.2 and 5.13; see `_within_strata` and `_narrowed`.
+    Source: Cochran 1977, Sampling Techniques, eq. 5.2 and 5.13; see `_within_strata` and `_over_sweeps`.
     """
     values, strata = checked(draws), np.asarray(labels, dtype=np.int64)
     if values.shape != strata.shape:
         raise ValueError(f"draws and labels must be alike: got shapes {values.shape} and {strata.shape}")
     parts = _shares(strata, shares)
-    plain = _narrowed(skew_interval(values, confidence), values, strata, len(parts), confidence)
-    if values.shape[-1] < 2 * len(parts):
+    plain = base(values, confidence)
+    if plain.n < 3:
         return plain
-    mean, error, df, enough = _within_strata(values, strata, parts)
-    whole = from_moments(mean, error, df, plain.n, confidence)
-    pairs = [(getattr(whole, name), getattr(plain, name)) for name in ("mean", "error", "low", "high", "df")]
-    mean, error, low, high, df = (np.where(enough, full, part) for full, part in pairs)
-    return Estimate(mean, error, low, high, df, plain.n)
+    independent = np.where(plain.error > 0, plain.error, 1.0)
+    found = (plain.mean, *_over_sweeps(independent, values, strata, len(parts)))
+    if plain.n >= 2 * len(parts):
+        *whole, enough = _within_strata(values, strata, parts)
+        found = (np.where(enough, full, part) for full, part in zip(whole, found, strict=True))
+    mean, error, df = found
+    known = (plain.error > 0) & (error > 0)
+    narrower = stats.t.ppf((1 + confidence) / 2, df) / stats.t.ppf((1 + confidence) / 2, plain.n - 1)
+    scale = np.where(known, error / independent * narrower, 1.0)
+    low, high = (mean + (end - plain.mean) * scale for end in (plain.low, plain.high))
+    low, high = np.where(known, low, -np.inf), np.where(known, high, np.inf)
+    return Estimate(mean, np.where(known, error, np.nan), low, high, np.where(known, df, plain.df), plain.n)
 
 
 def _within_strata(values: Array, strata: NDArray[np.int64], parts: Array) -> tuple[Array, Array, Array, Array]:
@@ -89,8 +105,8 @@ def _within_strata(values: Array, strata: NDArray[np.int64], parts: Array) -> tu
     return mean, error, df, full
 
 
-def _narrowed(plain: Estimate, values: Array, strata: NDArray[np.int64], count: int, confidence: float) -> Estimate:
-    """Return an interval with the error of a mean over whole sweeps of the strata and a part of one more.
+def _over_sweeps(plain: Array, values: Array, strata: NDArray[np.int64], count: int) -> tuple[Array, Array]:
+    """Return the error of a mean over whole sweeps of the strata and a part of one more, and its degrees of freedom.
 
     Whole sweeps carry no chance between strata, a part of r out of S strata carries it with the finite-population
     factor 1 - r/S; the spread within strata (`_nugget`) stays. Degrees of freedom: n - 1 of the draws' variance, two
@@ -101,18 +117,13 @@ def _narrowed(plain: Estimate, values: Array, strata: NDArray[np.int64], count: 
     """
     n = values.shape[-1]
     if n < 3 or count < 2:
-        return plain
+        return plain, np.full(plain.shape, float(max(n - 1, 0)))
     rest = n % count
-    part = rest * (1 - rest / count) / n
-    known = plain.error > 0
-    total = np.where(known, plain.error**2 * n, 1.0)
-    within = np.where(known, np.minimum(_nugget(values, strata, max(count // REACH, 1)), total), 1.0)
+    part, total = rest * (1 - rest / count) / n, plain**2 * n
+    within = np.minimum(_nugget(values, strata, max(count // REACH, 1)), total)
     between, within = part * total, (1 - part) * within
     df = np.minimum((between + within) ** 2 / (between**2 / (n - 1) + within**2 / (2 / 3 * (n - 1))), n - 1)
-    ratio = np.sqrt((between + within) / total)
-    wider = ratio * stats.t.ppf((1 + confidence) / 2, df) / stats.t.ppf((1 + confidence) / 2, n - 1)
-    low, high = (np.where(known, plain.mean + (end - plain.mean) * wider, end) for end in (plain.low, plain.high))
-    return Estimate(plain.mean, plain.error * ratio, low, high, np.where(known, df, plain.df), n)
+    return np.sqrt((between + within) / n), df
 
 
 def _nugget(values: Array, strata: NDArray[np.int64], reach: int) -> Array:

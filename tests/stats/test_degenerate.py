@@ -27,7 +27,8 @@ def looked(draws):
     return sequential.interval(np.asarray(draws), None, looks=LOOKS)
 
 
-INTERVALS = [estimates.t_interval, estimates.skew_interval, estimates.robust_interval, labelled, looked]
+PLAIN = [estimates.t_interval, estimates.skew_interval, estimates.outer_interval, estimates.robust_interval]
+INTERVALS = [*PLAIN, labelled, looked]
 
 
 @pytest.mark.parametrize("draws", FEW.values(), ids=FEW)
@@ -47,7 +48,7 @@ def test_p_values_and_verdicts(draws):
         p = sequential.sequential_p_values(effects, 0.01, looks)
         assert (p.effect.tolist(), p.none.tolist()) == ([1.0], [1.0])
         assert block_table(effects, looks=looks).verdict.tolist() == [UNDECIDED]
-    p = sequential.look_p_values(effects[4], 0.01, len(LOOKS))
+    p = sequential.look_p_values(effects[4], 0.01, LOOKS)
     assert np.all(p.effect == 1)
     assert np.all(p.none == 1)
     table = compare.difference_table(effects, {4: np.zeros(len(draws))})

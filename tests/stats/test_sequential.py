@@ -80,7 +80,7 @@ def test_half_width_mode_reaches_the_half_width():
 
 def test_expected_draws_fall_as_draws_come_in():
     rule, source = Sequential(), source_of()
-    need = [sum(rule.draws_needed({b: source[b, :n] for b in range(6)}).values()) for n in (0, 3, 32)]
+    need = [sum(rule.draws_needed({b: source[b, :n] for b in range(6)}).values()) for n in (0, 3, rule.maximum)]
     assert need[0] == rule.worst_case(6)
     assert need[0] > need[1] > need[2] == 0
 
@@ -120,7 +120,7 @@ def test_coverage_at_50_draws_of_a_gold_map(gold):
 def test_half_the_draws_of_the_paper_rule_at_no_more_errors(gold):
     draws, _ = draw(gold.effects, RUNS, 53, np.random.default_rng(2))
     paper = score(replay_paper(draws, gold.truth), gold)
-    rule = Sequential(maximum=18)
+    rule = Sequential(maximum=21)
     draws, labels = draw(gold.effects, RUNS, rule.maximum, np.random.default_rng(3), gold.strata)
     ours = score(replay_sequential(draws, gold.truth, rule.looks, labels), gold)
     assert ours["draws"] <= 0.5 * paper["draws"]
