@@ -1,6 +1,6 @@
 """Enumerate gold maps: every block that can reach the ROI against every donor of a pool of 1,000.
 
-    CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn ffdnet fsrcnn
+    CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn edsr ffdnet fsrcnn
 
 Writes results/statistics/gold_NAME.npz, from which `scripts/prove_statistics.py` draws with the truth known. One
 thread, some milliseconds a draw; the donors are photographs that scikit-image ships, the scene's own left out.
@@ -51,6 +51,7 @@ class Gold:
 
 GOLD = {
     "dncnn": Gold("DnCNN", "chelsea.png", Rect(20, 90, 256, 256), Rect(152, 96, 32, 32), Noise(50.0, seed=0)),
+    "edsr": Gold("EDSR_SR_4", "rocket.jpg", Rect(256, 288, 128, 128), Rect(0, 0, 32, 32), Bicubic(4)),
     "ffdnet": Gold("FFDNet", "astronaut.png", Rect(288, 192, 128, 128), Rect(0, 0, 32, 32), Noise(50.0, seed=0)),
     "fsrcnn": Gold("FSRCNN-Y", "coffee.png", Rect(150, 250, 128, 128), Rect(48, 48, 32, 32), Bicubic(4)),
 }
