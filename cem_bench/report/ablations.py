@@ -51,9 +51,8 @@ def setting_table(table: pd.DataFrame) -> pd.DataFrame:
     for (model, variant), part in compared.groupby(["model", "variant"], sort=False):
         row: dict[str, Any] = {"model": model, "setting": setting_of(str(variant))}
         for column, _ in SHOWN:
-            row |= dict(
-                zip((column, f"{column}_low", f"{column}_high"), over_images(part[column], part["image"]), strict=True)
-            )
+            names = (column, f"{column}_low", f"{column}_high")
+            row |= dict(zip(names, over_images(part[column], part["image"], recentred=True), strict=True))
         rows.append(row)
     found = pd.DataFrame(rows)
     numbers = pd.to_numeric(found["setting"], errors="coerce")

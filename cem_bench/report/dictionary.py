@@ -80,8 +80,9 @@ ignores both. `NAME/plan.json` says what the last sweep could not run.
 
 In `cells.csv` (a row a cell), `summary.csv` (a row a model: means over images), `paired.csv` (differences of pairs of
 models), `decay_paired.csv` (differences of their decay curves). `X_low` and `X_high` are the ends of X's 95 % interval:
-in `cells.csv` from resampling the draws of every block (how well this map is known), in the others by cluster bootstrap
-over images (what holds beyond these images; empty below four images)."""
+in `cells.csv` from resampling the draws of every block (how well this map is known), in the others over
+images (what holds beyond these images): by cluster bootstrap, below ten images Student's, on a logarithmic or logit
+scale where the number has a range, and empty below four images."""
 
 
 def meaning(column: str) -> str:

@@ -13,7 +13,13 @@ from cem_bench.report.collect import StoredCell
 from cem_bench.stats.compare import cluster_mean
 from cem_bench.stats.halves import halves
 from cem_bench.stats.repeat import repeatability
+from cem_bench.stats.scale import ANY, PERCENT, SHARE, SIZE
 from cem_bench.stats.summaries import map_summary
+
+SHARES = ("share_positive", "share_negative", "share_undecided", "share_effect_paper", "flip_rate")
+SIZES = ("positive_mass_db", "negative_mass_db", "size_db", "far_mass_db", "r50_px", "r90_px")
+# Ranges of the numbers that have one: an interval over images stays inside.
+SCALES = {"di": PERCENT} | dict.fromkeys(SHARES, SHARE) | dict.fromkeys(SIZES, SIZE)
 
 
 def measure_cell(cell: StoredCell) -> dict[str, object]:
@@ -92,18 +98,23 @@ def _range(cell: StoredCell) -> dict[str, object]:
     return row
 
 
-def over_images(values: pd.Series, images: pd.Series) -> tuple[float, float, float]:
+def over_images(values: pd.Series, images: pd.Series, *, recentred: bool = False) -> tuple[float, float, float]:
     """Return the mean over images of a cell's number with its interval (`stats.compare.cluster_mean`).
 
     Args:
-        values: one a cell; cells without the number (NaN) are left out.
+        values: one a cell, named after its column (SCALES); cells without the number (NaN) are left out.
         images: the cluster of each cell.
+        recentred: whether the values come from `within_images`.
 
     Returns:
-        Mean, low, high; the ends are NaN where the images cannot tell.
+        Mean, low, high; the ends are NaN where the images cannot tell, as where taking out the images' levels by
+        subtraction leaves values far outside the range: the setting then acts in proportion to the level.
     """
     known = values.notna().to_numpy()
-    found = cluster_mean(values.to_numpy(float)[known], images.to_numpy(str)[known])
+    scale = SCALES.get(str(values.name), ANY)
+    found = cluster_mean(values.to_numpy(float)[known], images.to_numpy(str)[known], scale=scale)
+    if recentred and (found.low < scale.low or found.high > scale.high):
+        return found.mean, np.nan, np.nan
     low, high = (end if np.isfinite(end) else np.nan for end in (found.low, found.high))
     return found.mean, low, high
 

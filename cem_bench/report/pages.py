@@ -88,8 +88,8 @@ def page(experiment: Experiment, figures: Sequence[Path]) -> str:
 
 
 PAIRED_NOTE = (
-    "Same scenes, donors and noise for both models; 95 % intervals by cluster bootstrap over images; p flips signs of "
-    "whole images. "
+    "Same scenes, donors and noise for both models; 95 % intervals over images (cluster bootstrap, below ten "
+    "Student's); p flips signs of whole images. "
     "p cannot be smaller than 2 / 2^images."
 )
 

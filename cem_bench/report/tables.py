@@ -64,13 +64,14 @@ def summary_table(table: pd.DataFrame) -> pd.DataFrame:
     The intervals are for images of the same kind; of an ablation (several variants) they are of what the setting
     changes within an image.
     """
-    rows, compared = [], within_images(table, AVERAGED) if is_ablation(table) else table
+    recentred = is_ablation(table)
+    rows, compared = [], within_images(table, AVERAGED) if recentred else table
     for key, part in compared.groupby(GROUP, sort=False):
         row: dict[str, object] = dict(zip(GROUP, key, strict=True))  # pyright: ignore[reportArgumentType]
         row |= {"label": label(str(row["model"]), str(row["variant"])), "images": part["image"].nunique()}
         row |= {"cells": len(part), "draws": int(part["draws"].sum()), "reach_px": float(part["reach_px"].max())}
         for name in AVERAGED:
-            row |= _spread(name, over_images(part[name], part["image"]))
+            row |= _spread(name, over_images(part[name], part["image"], recentred=recentred))
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -80,14 +80,26 @@ def test_an_ablation_is_compared_within_images(make, rng: np.random.Generator) -
     """What every setting of an image shares, however large, widens no interval; the means stay."""
     rows = table(make, rng)
     rows = pd.concat([rows.assign(variant=f"draws={n}") for n in (5, 10)], ignore_index=True)
-    rows["positive_mass_db"] += rng.normal(0, 0.1, len(rows))
+    rows["net_mass_db"] += rng.normal(0, 0.1, len(rows))
     shift = dict(zip(sorted(rows["image"].unique()), (0.0, 10.0, 1000.0, -50.0), strict=True))
-    far = rows.assign(positive_mass_db=rows["positive_mass_db"] + rows["image"].map(shift))
+    far = rows.assign(net_mass_db=rows["net_mass_db"] + rows["image"].map(shift))
     near, apart = summary_table(rows), summary_table(far)
     for end in ("low", "high"):
-        gap = near[f"positive_mass_db_{end}"] - near["positive_mass_db"]
-        assert np.allclose(apart[f"positive_mass_db_{end}"] - apart["positive_mass_db"], gap)
-    assert np.allclose(apart["positive_mass_db"] - near["positive_mass_db"], np.mean(list(shift.values())))
+        gap = near[f"net_mass_db_{end}"] - near["net_mass_db"]
+        assert np.allclose(apart[f"net_mass_db_{end}"] - apart["net_mass_db"], gap)
+    assert np.allclose(apart["net_mass_db"] - near["net_mass_db"], np.mean(list(shift.values())))
+
+
+def test_no_interval_of_an_ablation_leaves_the_range_of_its_number(make, rng: np.random.Generator) -> None:
+    rows = table(make, rng)
+    rows = pd.concat([rows.assign(variant=f"draws={n}") for n in (5, 10)], ignore_index=True)
+    level = dict(zip(sorted(rows["image"].unique()), (1.0, 2.0, 3.0, 100.0), strict=True))
+    # one setting multiplies the number everywhere: in the image of the large ones by more than the others' whole number
+    more = np.where(rows["variant"] == "draws=10", 20.0, 1.0) * rng.uniform(0.9, 1.1, len(rows))
+    found = summary_table(rows.assign(size_db=rows["image"].map(level) * more, r90_px=10 * more))
+    assert found.loc[found["variant"] == "draws=5", "size_db_low"].isna().all()
+    assert not (found["size_db_low"] < 0).any()
+    assert (found["r90_px_low"] > 0).all()
 
 
 def test_a_single_image_has_no_interval_and_missing_cells_are_left_out() -> None:

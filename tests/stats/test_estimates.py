@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from cem_bench.stats.blocks import block_table
-from cem_bench.stats.estimates import robust_interval, skew_interval, t_interval
+from cem_bench.stats.estimates import outer_interval, robust_interval, skew_interval, t_interval
 from cem_bench.stats.stratified import stratified_interval
 from cem_bench.stats.verdicts import NAMES, UNDECIDED, PValues, decide, false_discovery, p_values
 
@@ -30,6 +30,14 @@ def test_skew_interval_covers_skewed_draws_better_than_t():
     t, skew = (covered(make, draws, np.exp(0.5)) for make in (t_interval, skew_interval))
     assert t < 0.92
     assert skew > t + 0.01
+
+
+def test_skewness_lengthens_an_outer_interval_and_never_shortens_it():
+    draws = np.random.default_rng(11).lognormal(0, 1, (3000, 18))
+    outer = outer_interval(draws)
+    for one in (t_interval(draws), skew_interval(draws)):
+        assert np.all((outer.low <= one.low) & (one.high <= outer.high))
+    assert covered(outer_interval, draws, np.exp(0.5)) > covered(skew_interval, draws, np.exp(0.5))
 
 
 def test_robust_interval_survives_zero_inflated_rounded_draws():
