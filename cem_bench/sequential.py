@@ -25,7 +25,8 @@ class Sequential:
     Args:
         tol: half-width of the region of no effect, dB.
         confidence: of the verdicts and intervals, in (0, 1).
-        half_width: if given, dB: stop at an interval of +-half_width instead of at a verdict.
+        half_width: if given, dB: stop at an interval of +-half_width instead of at a verdict. Nothing holds calm draws
+            back then: intervals cover 94 to 97 % of two gold maps, and the worst block, a few large effects, 84 %.
         minimum: draws before any block may be settled, at least 2.
         maximum: draws after which an undecided block stays undecided.
         growth: factor from look to look, above 1.

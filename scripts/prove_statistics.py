@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
 from cem_bench.report.pages import markdown
 from cem_bench.sequential import Sequential
@@ -27,10 +28,12 @@ from cem_bench.stats.simulate import (
 )
 from cem_bench.stats.summaries import map_summary
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results" / "statistics"
 COARSE, FINE, PART = 3, 50, 100
 MASS_DRAWS, MASS_RUNS = 10, 200
-STRATIFIED, BEFORE = 21, 18  # most draws a block with 25 strata, and before FFDNet's map was looked at
+# Most draws a block with 25 strata: what `sampling=stratified` takes, and before FFDNet's map was looked at.
+STRATIFIED, BEFORE = OmegaConf.load(ROOT / "conf" / "sampling" / "stratified.yaml").sampling.maximum, 18
 # Most draws a block under the rule that may spend what the paper rule spends; the largest affordable is taken.
 GENEROUS = (50, 80, 128, 200, 320)
 
