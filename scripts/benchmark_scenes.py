@@ -76,7 +76,7 @@ SCENES = (
     Scene("PReNet", "DR", 256, 1, sample=8, target=10),
     Scene("SwinIR", "SR", 64, 4, sample=3, fine=10, target=1.5),
     Scene("CRAFT", "SR", 64, 4, sample=4, fine=10, target=1.5),
-    Scene("CRAFT", "SR", 64, 4, sample=4, fine=10, target=1.5, compiled=True),
+    Scene("CRAFT", "SR", 64, 4, kind="full", sample=2, fine=5, compiled=True),
     Scene("RCAN", "SR", 64, 4, sample=2, fine=3, target=0.95),
     Scene("IMDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
     Scene("RFDN", "SR", 64, 4, sample=6, fine=12, target=0.95),
