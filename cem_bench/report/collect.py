@@ -107,6 +107,14 @@ class StoredCell:
             block: draws[: self.rule.looks[0]] if self.rule.looks else draws for block, draws in self.effects.items()
         }
 
+    @property
+    def paired_effects(self) -> dict[int, np.ndarray]:
+        """The draws from k = 0 on whose number did not depend on them: draw k of every model has the same donor."""
+        if not isinstance(self.rule, sampling.Paper):
+            return self.planned_effects
+        stored = effects_by_block(self.draws, list(self.effects), self.entry["outcome"])
+        return {block: draws[: self.rule.coarse] for block, draws in stored.items()}
+
     def _effects(self, outcome: str) -> dict[int, np.ndarray]:
         live = np.flatnonzero(self.status.ravel() == maps.MEASURED).tolist()
         stored = effects_by_block(self.draws, live, outcome)

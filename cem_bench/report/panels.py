@@ -13,6 +13,8 @@ from cem_bench import maps
 from cem_bench.figures import BOUND_DB, ROI_GREEN, Look, draw_bar, draw_map, draw_pie
 from cem_bench.report.collect import StoredCell
 from cem_bench.report.style import style
+from cem_bench.stats.blocks import BlockTable
+from cem_bench.stats.compare import difference_table
 from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE, UNDECIDED
 
 CELL = 1.38  # inches a panel
@@ -44,7 +46,7 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
             draw_map(column[1], cell.effect_map, cell.picture("clean"), cell.roi, look)
             bare(column[1])
             bar(column[2], cell.effect_map, look)
-            draw_verdicts(column[3], cell, look)
+            draw_verdicts(column[3], cell.table, cell.status, cell.entry["size"], look)
         for axis, title in zip(axes[1:, 0], ("effect map", "", "verdicts\n(hatched:\nundecided)"), strict=True):
             axis.text(0.98, 0.5, title, ha="right", va="center", transform=axis.transAxes, fontsize=8)
     return figure
@@ -87,19 +89,26 @@ def bar(axes: Axes, effect_map: maps.EffectMap, look: Look) -> None:
     axes.set_axis_off()
 
 
-def draw_verdicts(axes: Axes, cell: StoredCell, look: Look) -> None:
-    """Paint every block by its verdict: positive, negative, none (white), undecided (hatched), out of reach (grey)."""
-    table, block = cell.table, cell.entry["block"]
-    shape = cell.grid.shape
+def draw_verdicts(axes: Axes, table: BlockTable, status: np.ndarray, size: tuple[int, int], look: Look) -> None:
+    """Paint every block by its verdict: positive, negative, none (white), undecided (hatched), out of reach (grey).
+
+    Args:
+        axes: to draw in.
+        table: the tested blocks.
+        status: (rows, columns) int8, see `maps.STATUS`.
+        size: height and width of the clean image, px.
+        look: colours.
+    """
+    shape, block = status.shape, size[0] // status.shape[0]
     colours = np.ones((*shape, 3))
-    colours[cell.status == maps.UNREACHABLE] = DEAD_GREY
+    colours[status == maps.UNREACHABLE] = DEAD_GREY
     verdict = np.full(shape[0] * shape[1], NONE)
     verdict[table.block] = table.verdict
     verdict = verdict.reshape(shape)
     colours[verdict == POSITIVE] = look.cmap(0.85)[:3]
     colours[verdict == NEGATIVE] = look.cmap(0.15)[:3]
-    colours[cell.status == maps.ROI] = ROI_GREEN
-    height, width = cell.entry["size"]
+    colours[status == maps.ROI] = ROI_GREEN
+    height, width = size
     axes.imshow(colours, interpolation="nearest", extent=(0, width, height, 0))
     for row, column in np.argwhere(verdict == UNDECIDED):
         place = (column * block, row * block)
@@ -110,7 +119,7 @@ def draw_verdicts(axes: Axes, cell: StoredCell, look: Look) -> None:
 
 
 def pair_figure(first: StoredCell, second: StoredCell, palette: str = "paper") -> Figure:
-    """Draw two models' maps of one scene and their paired difference.
+    """Draw two models' maps of one scene, their paired difference and its verdicts.
 
     Args:
         first: a cell.
@@ -126,15 +135,32 @@ def pair_figure(first: StoredCell, second: StoredCell, palette: str = "paper") -
     )
     shown = ((first.model, first.effect_map), (second.model, second.effect_map), ("difference", difference))
     with style():
-        figure = Figure(figsize=(CELL * 4.4, CELL * 1.35))
-        axes = figure.subplots(2, 4, height_ratios=(1, 0.13))
+        figure = Figure(figsize=(CELL * 5.4, CELL * 1.35))
+        axes = figure.subplots(2, 5, height_ratios=(1, 0.13))
         show(axes[0, 0], first.picture("clean"), first, "clean")
-        axes[1, 0].set_axis_off()
-        for column, (title, effect_map) in zip(axes.T[1:], shown, strict=True):
+        draw_verdicts(axes[0, 4], *difference_verdicts(first, second), first.entry["size"], look)
+        axes[0, 4].set_title(f"its verdicts: {axes[0, 4].get_title()}", fontsize=7.5, pad=2)
+        for axis in axes[1, ::4]:
+            axis.set_axis_off()
+        for column, (title, effect_map) in zip(axes.T[1:4], shown, strict=True):
             draw_map(column[0], effect_map, first.picture("clean"), first.roi, look)
             bare(column[0], title)
             bar(column[1], effect_map, look)
     return figure
+
+
+def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTable, np.ndarray]:
+    """Return the verdicts of first minus second on the blocks that can reach the ROI in either, and the blocks' status.
+
+    Of a block that provably cannot reach the ROI in one model, that model's effects are exactly 0.
+    """
+    pair = first.paired_effects, second.paired_effects
+    either = {**pair[1], **pair[0]}
+    one, two = (
+        {block: effects.get(block, np.zeros(len(draws))) for block, draws in either.items()} for effects in pair
+    )
+    status = np.minimum(first.status, second.status)
+    return difference_table(one, two, tol=first.entry["tol"]), status
 
 
 def multitask_figure(rows: Sequence[tuple[str, str, Sequence[StoredCell]]], palette: str = "paper") -> Figure:

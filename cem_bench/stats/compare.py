@@ -88,7 +88,8 @@ def difference_table(
         The table of one minus two over the draws and blocks that both have. Swapping the models negates it.
 
     Estimand: mean over the donor pool of one model's effect minus the other's, dB, of this scene and block.
-    Assumes: draw k of both models has the same donor and noise; as `estimates.skew_interval` on the differences.
+    Assumes: draw k of both models has the same donor and noise, and no number of draws depended on them; as
+        `estimates.skew_interval` on the differences.
 
     Source: paired differences, Student 1908, doi 10.1093/biomet/6.1.1.
     """

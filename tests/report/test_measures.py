@@ -10,7 +10,9 @@ from cem_bench.geometry import Grid, Rect, ring_distance
 from cem_bench.report import claims
 from cem_bench.report.collect import StoredCell
 from cem_bench.report.measures import measure_cell, over_images, ring_sizes
+from cem_bench.report.panels import difference_verdicts
 from cem_bench.report.tables import cells_table, difference, paired_decay_table, summary_table
+from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE
 
 BLOCKS = [*range(64)]
 
@@ -106,6 +108,22 @@ def test_a_single_image_has_no_interval_and_missing_cells_are_left_out() -> None
     mean, low, high = over_images(pd.Series([1.0, 3.0, np.nan]), pd.Series(["a", "a", "b"]))
     assert mean == 2.0
     assert np.isnan([low, high]).all()
+
+
+def test_verdicts_of_a_difference_pair_the_draws_and_swap_sign(make, rng: np.random.Generator) -> None:
+    blocks = live()
+    shared = {block: rng.normal(0, 0.5, 20) for block in blocks}
+    gap = dict.fromkeys(blocks, 0.0) | {blocks[0]: 0.3, blocks[1]: -0.3}
+    one, two = (
+        make({block: shared[block] + sign * gap[block] / 2 + rng.normal(0, 1e-3, 20) for block in blocks}, model=name)
+        for name, sign in (("A", 1), ("B", -1))
+    )
+    (there, status), (back, _) = difference_verdicts(one, two), difference_verdicts(two, one)
+    by_block = dict(zip(there.block.tolist(), there.verdict.tolist(), strict=True))
+    assert (by_block.pop(blocks[0]), by_block.pop(blocks[1])) == (POSITIVE, NEGATIVE)
+    assert set(by_block.values()) == {NONE}
+    np.testing.assert_array_equal(np.where(there.verdict == NONE, NONE, -there.verdict), back.verdict)
+    np.testing.assert_array_equal(status, one.status)
 
 
 def test_decay_curves_of_a_pair_differ_where_the_models_do(make, rng: np.random.Generator) -> None:
