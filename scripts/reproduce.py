@@ -28,10 +28,12 @@ def stored(experiment: str) -> dict[tuple[str, str], float]:
     return {(entry["model"], name): entry["session"]["seconds"] for name, entry in entries.items()}
 
 
-def line(sweep: Sweep, seen: dict[tuple[str, str], float], known: dict[str, float]) -> tuple[str, float]:
+def line(name: str, sweep: Sweep, seen: dict[tuple[str, str], float],
+         known: dict[str, float]) -> tuple[str, float]:
     """Return a line on one experiment and the seconds it still takes.
 
     Args:
+        name: of its file.
         sweep: what it asks for.
         seen: its stored cells.
         known: median seconds of a cell by model.
@@ -40,7 +42,7 @@ def line(sweep: Sweep, seen: dict[tuple[str, str], float], known: dict[str, floa
     left = [cell for cell in sweep.cells if ",".join(f"{key}={cell[key]}" for key in sorted(cell)) not in done]
     seconds = sum(known.get(cell["model"], GUESS_SECONDS) for cell in left)
     absent = ", ".join(value for reasons in sweep.missing.values() for value in reasons)
-    words = f"{sweep.experiment:20} {len(sweep.cells):4} cells, {len(left):4} to measure, about {seconds / 60:6.1f} min"
+    words = f"{name:20} {len(sweep.cells):4} cells, {len(left):4} to measure, about {seconds / 60:6.1f} min"
     return words + (f"; not on this machine: {absent}" if absent else ""), seconds
 
 
@@ -48,17 +50,17 @@ def main() -> None:
     """Print the plan, then run it."""
     register()
     names = included(CONF, ["+experiment=paper"])
-    cells = {name: stored(name) for name in names}
+    asking = {"model": why_no_model, "scene": why_no_scene}
+    sweeps = {name: sweep for name in names if (sweep := plan(CONF, [f"+experiment={name}"], asking))}
+    cells = {sweep.experiment: stored(sweep.experiment) for sweep in sweeps.values()}
     by_model: dict[str, list[float]] = {}
     for part in cells.values():
         for (model, _), seconds in part.items():
             by_model.setdefault(model, []).append(seconds)
     known = {model: median(seconds) for model, seconds in by_model.items()}
     total = 0.0
-    for name in names:
-        sweep = plan(CONF, [f"+experiment={name}"], {"model": why_no_model, "scene": why_no_scene})
-        assert sweep is not None
-        words, seconds = line(sweep, cells[name], known)
+    for name, sweep in sweeps.items():
+        words, seconds = line(name, sweep, cells[sweep.experiment], known)
         total += seconds
         print(words)
     print(f"about {total / 60:.0f} minutes in all on this machine (60 s a cell assumed for models never measured here)")

@@ -86,7 +86,7 @@ def _attention(record: _Record, call: Call) -> Call | None:
 
 def _activated(record: _Record, call: Call) -> Call | None:
     """Return GELU of a product as one call; None where the call is not that."""
-    if call.name != "gelu" or len(call.args) > 1 or call.kwargs.get("approximate", "none") != "none":
+    if call.name != "gelu" or len(call.args) != 1 or call.kwargs.get("approximate", "none") != "none":
         return None
     product = record.once(call.args[0], frozenset({"linear"}))
     return product and replace(product, fn=linear_gelu)
