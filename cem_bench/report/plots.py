@@ -82,7 +82,7 @@ def paired_decay_plot(paired: pd.DataFrame) -> Figure:
         paired: of `tables.paired_decay_table`; a ring without a band (NaN) has no spread between images.
     """
     pairs = list(paired.groupby(["first", "second"], sort=False))
-    floor = 1e-5  # dB; differences below it are drawn on a linear scale
+    floor, linear = 1e-5, 1e-3  # dB; curves end at the first, differences below the second are on a linear scale
     with style():
         figure = Figure(figsize=(WIDTH, 2.2 * len(pairs)))
         rows = figure.subplots(len(pairs), 2, squeeze=False)
@@ -99,7 +99,7 @@ def paired_decay_plot(paired: pd.DataFrame) -> Figure:
             left.legend()
             right.plot(at, rings["estimate"], "o-", color="0.2", markersize=3.5)
             right.fill_between(at, rings["low"], rings["high"], color="0.2", alpha=0.15, linewidth=0)
-            right.set_yscale("symlog", linthresh=floor, linscale=0.5)
+            right.set_yscale("symlog", linthresh=linear)
             right.axhline(0, color="0.4", linewidth=0.7)
             right.set_ylabel("first - second, dB")
             right.set_title(f"{rings['images'].iloc[0]} images, p {rings['p'].iloc[0]:.2g} for the whole curve", size=8)
