@@ -89,8 +89,7 @@ def page(experiment: Experiment, figures: Sequence[Path]) -> str:
 
 PAIRED_NOTE = (
     "Same scenes, donors and noise for both models; 95 % intervals over images (cluster bootstrap, below ten "
-    "Student's); p flips signs of whole images. "
-    "p cannot be smaller than 2 / 2^images."
+    "Student's); p flips signs of whole images and cannot be smaller than 2 / 2^images."
 )
 
 
@@ -182,8 +181,8 @@ def table_note(experiment: Experiment) -> str:
     """Return what the table's intervals mean."""
     within = ", differences between images taken out" if is_ablation(experiment.table) else ""
     return (
-        f"Means over images with 95 % intervals by cluster bootstrap over them{within}. Masses are cross-fit sums over "
-        "blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in "
+        f"Means over images with 95 % intervals over them (cluster bootstrap, below ten images Student's){within}. Masses "
+        "are cross-fit sums over blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in "
         "`cells.csv`."
     )
 
