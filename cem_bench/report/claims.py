@@ -164,8 +164,9 @@ def _note(level: float) -> str:
         "Hypotheses, margins and expected directions were written in `conf/claims.yaml` before measuring, unless the "
         "row says otherwise. Intervals "
         f"({level:.0%}) are by cluster bootstrap over images (below ten Student's), with the spread between trainings "
-        "added where there are several; p is by sign flips of whole images, against 0 for 'within' and against the margin otherwise, where "
-        "supports and contradicts need it to agree. No correction over claims: each is its own question."
+        "added where there are several; p is by sign flips of whole images, against 0 for 'within' and against the "
+        "margin otherwise, where supports and contradicts need it to agree. No correction over claims: each is its own "
+        "question."
     )
 
 

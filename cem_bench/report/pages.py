@@ -181,9 +181,9 @@ def table_note(experiment: Experiment) -> str:
     """Return what the table's intervals mean."""
     within = ", differences between images taken out" if is_ablation(experiment.table) else ""
     return (
-        f"Means over images with 95 % intervals over them (cluster bootstrap, below ten images Student's){within}. Masses "
-        "are cross-fit sums over blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper counts; verdict counts are in "
-        "`cells.csv`."
+        f"Means over images with 95 % intervals over them (cluster bootstrap, below ten images Student's){within}. "
+        "Masses are cross-fit sums over blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper "
+        "counts; verdict counts are in `cells.csv`."
     )
 
 
