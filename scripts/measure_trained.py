@@ -87,7 +87,7 @@ def figure(table: pd.DataFrame, path: Path) -> None:
         axis.set(title=f"{family}\n{test}", xlabel="reach, input px (right: whole image)", ylabel="PSNR, dB")
         axis.set_xlim(0, 1.4 * widest)
         axis.margins(y=0.25)
-        axis.legend(loc="best", fontsize=7)
+        axis.legend(loc="center left", fontsize=7)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
