@@ -41,7 +41,7 @@ def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = 
         The engine; `kind` and `reason` say what was chosen and why.
 
     Raises:
-        ValueError: an unknown kind or precision.
+        ValueError: an unknown kind or precision, or a kind that cannot be compiled.
         EngineError: a kind that was asked for and cannot be had for this network, or compiling failed.
     """
     for what, got, known in (("kind", kind, KINDS), ("precision", precision, tuple(PRECISIONS))):

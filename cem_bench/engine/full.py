@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cem_bench.engine.base import (
-    PRECISIONS,
-    EngineError,
-    Untouched,
-    check_draws,
-    exact_arithmetic,
-    intervened,
-)
+from cem_bench.engine.base import PRECISIONS, EngineError, Untouched, check_draws, exact_arithmetic, intervened
 from cem_bench.engine.memory import forward_bytes
 
 if TYPE_CHECKING:

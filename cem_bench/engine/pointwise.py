@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cem_bench.geometry import Rect
 
 
-
 def pointwise(call: Call, layouts: Layouts) -> Step | None:
     """Ops of one image and of parameters that belong to other axes: activations, BatchNorm in eval mode."""
     (ref,) = inputs_of(call)[:1]
