@@ -1,4 +1,8 @@
-"""`python -m cem_bench.report experiment=denoise_ca [palette=safe] [output=results]`, or `claims [output=results]`."""
+"""Redraw and judge from what is stored.
+
+`python -m cem_bench.report experiment=denoise_ca [palette=safe] [output=results]`, or
+`python -m cem_bench.report claims [output=results] [readme=README.md]`: the file's quotes of claims are written again.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from pathlib import Path
 
 from cem_bench.report.claims import write_claims
 from cem_bench.report.dictionary import write_dictionary
+from cem_bench.report.quotes import requote
 from cem_bench.report.write import write_report
 
 KEYS = {"experiment": "", "palette": "paper", "output": "results"}
@@ -18,6 +23,8 @@ def main(arguments: list[str]) -> None:
         rest = _given([argument for argument in arguments if argument != "claims"])
         paths = write_claims(Path(rest.get("output", KEYS["output"])))
         print(f"claims: {len(paths)} files, {paths[-1]} is the page; columns: {write_dictionary(paths[0].parent)}")
+        if "readme" in rest:
+            print(f"{requote(Path(rest['readme']), paths[0])}: numbers written again; now read the words around them")
         return
     given = _given(arguments)
     unknown = sorted(set(given) - set(KEYS))
