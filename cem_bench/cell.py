@@ -31,7 +31,7 @@ class Options:
         engine: auto, cone, crop or full.
         precision: fp32 or bf16; part of the run key.
         memory_gb: memory that a batch may take, GiB.
-        compile: run plain forwards through torch.compile.
+        compile: run what every draw computes in full through torch.compile.
         device: cpu, cuda, ...
         include_roi: also draw in the ROI's own blocks.
         seed: names the draws.

@@ -6,7 +6,7 @@ the ROI wants, the draws go through all of it instead, because then the untouche
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,14 @@ from cem_bench.engine.base import (
     in_batches,
     intervened,
 )
+from cem_bench.engine.compiled import Start, whole
 from cem_bench.engine.plan import Material, Move, plan, run
 from cem_bench.engine.program import IMAGE, Cone, Program
 from cem_bench.geometry import Rect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from cem_bench.engine.trace import Ref
@@ -37,6 +40,7 @@ CACHE_BYTES, FEWEST_ROWS = 4 * 2**20, 4
 MAPPED_BYTES = 18 * 2**20  # the C library asks the system for larger values anew every time (measured: 15 % slower)
 REGIONS_KEPT = 200_000  # rectangles remembered between the coarse and the fine draws of a block
 PLANS_KEPT = 8  # for the batches of a few blocks
+COMPILED = 0.7  # what compiled work costs beside plain work (measured: 0.6 for CRAFT)
 
 
 class ConeEngine:
@@ -45,7 +49,7 @@ class ConeEngine:
     kind = "cone"
 
     def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float,
-                 reason: str) -> None:
+                 reason: str, compiled: bool = False) -> None:
         self.reason = reason
         self.roi = roi
         self.observation = observation
@@ -58,7 +62,7 @@ class ConeEngine:
             self._remember()
         self.cone = lru_cache(maxsize=max(16, REGIONS_KEPT // len(self.program.steps)))(self.program.cone)
         self._plan = lru_cache(maxsize=PLANS_KEPT)(self._planned)
-        self._untouched = Untouched(self._through_everything, observation)
+        self.compiled_when(compiled)
 
     def _remember(self) -> None:
         """Run the record once on the clean observation and keep what windows are completed from."""
@@ -98,8 +102,10 @@ class ConeEngine:
         cone, everything = self.cone(block), self.program.everything
         if self.program.output not in cone.regions:
             return self._material.clean[self.program.output].float().expand(len(patches) + 1, -1, -1, -1)
-        through_all = len(patches) * everything.work <= (len(patches) + 1) * cone.work
-        asked = min(self._cap, self._limit(everything if through_all else cone))
+        pace = COMPILED if self.compiled else 1.0
+        through_all = len(patches) * everything.work * pace <= (len(patches) + 1) * cone.work
+        limit = 1 if through_all and self.compiled else self._limit(everything if through_all else cone)
+        asked = min(self._cap, limit)
         with exact_arithmetic():
             if through_all:
                 rows = intervened(self.observation, block, patches)
@@ -112,10 +118,34 @@ class ConeEngine:
             self._cap = fitted
         return result
 
+    @cached_property
+    def compiles(self) -> bool:
+        """Whether most of what the ROI wants is wanted whole, so that compiling it can pay."""
+        program = self.program
+        work = sum(program.steps[ref].work * program.wanted[ref].area for ref in whole(program))
+        return 2 * work >= program.everything.work
+
+    def compiled_when(self, asked: bool) -> Callable[[Rect, Tensor], Tensor]:
+        """Return `outputs` that from then on run what goes through everything compiled, or not.
+
+        Row 0 is made anew: compiled code gives other last bits.
+        """
+        self.compiled = asked and self.compiles
+        self._untouched = Untouched(self._through_everything, self.observation)
+        return self.outputs
+
+    @cached_property
+    def _start(self) -> Start:
+        return Start(self.program, self.observation[None].to(self._dtype))
+
     def _through_everything(self, images: Tensor) -> Tensor:
         program = self.program
         moves = self._plan(program.everything, len(images))
-        return run(moves, {IMAGE: self._fresh(images, program.wanted[IMAGE])})[program.output].float()
+        values = {IMAGE: self._fresh(images, program.wanted[IMAGE])}
+        if self.compiled:
+            values |= self._start.values(images.to(self._dtype))
+            moves = [move for move in moves if move.ref not in self._start.refs]
+        return run(moves, values)[program.output].float()
 
     def _through_cone(self, cone: Cone, block: Rect, patches: Tensor) -> Tensor:
         output, changed = self.program.output, cone.regions[IMAGE]
@@ -153,7 +183,7 @@ class ConeEngine:
         for ref, step in program.steps.items():
             if ref in few and self._differ(ref, every[ref], few[ref], cone.regions[ref], rows):
                 return step.title
-        return "none inside the record of the network: it differs from the network itself"
+        return "none inside the record of the network: it differs from the network" + " as compiled" * self.compiled
 
     def _differ(self, ref: Ref, every: Tensor, few: Tensor, region: Rect, rows: int) -> bool:
         layout, wanted = self.program.layouts[ref], self.program.wanted[ref]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from cem_bench.engine.base import PRECISIONS, EngineError, Untouched, check_draws, exact_arithmetic, intervened
+from cem_bench.engine.base import PRECISIONS, Untouched, check_draws, exact_arithmetic, intervened
+from cem_bench.engine.compiled import compile_network
 from cem_bench.engine.memory import forward_bytes
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class FullEngine:
         if observation.device.type == "cpu":
             self.batch = 1 if compiled else min(self.batch, CPU_BATCH)  # every size would be compiled anew
         if compiled:
-            self._restorer = _compiled(self._restorer, observation[None].to(self._dtype))
+            self._restorer = compile_network(self._restorer, observation[None].to(self._dtype))
         self._untouched = Untouched(self._roi, observation)
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
@@ -68,23 +67,5 @@ class FullEngine:
         return whole[(..., *self.roi.slices)].float()
 
     def first_difference(self, block: Rect, patches: Tensor) -> str:
-        """The full engine is the full forward."""
-        return "none: this is the full forward"
-
-
-def _compiled(restorer: nn.Module, observation: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the network compiled for observations of this size.
-
-    Raises:
-        EngineError: if torch cannot compile it here.
-    """
-    fast = torch.compile(restorer, options={"freezing": True})
-    try:
-        with exact_arithmetic():
-            fast(observation.clone())
-    except (RuntimeError, OSError) as error:
-        raise EngineError(
-            f"torch.compile failed with {type(error).__name__}: {str(error).splitlines()[0]}. It needs a C++ compiler "
-            "(Debian: apt install g++) and a network that it can follow; else leave compile=false"
-        ) from None
-    return fast
+        """Name the whole network: this engine has no ops of its own."""
+        return "the network as torch.compile runs it" if self.compiled else "none: this is the full forward"

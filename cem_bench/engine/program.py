@@ -48,7 +48,8 @@ class Program:
         calls, self.output, self.expected = trace(restorer, observation)
         self.layouts: dict[Ref, Layout] = {IMAGE: Layout.image((1, *observation.shape))}
         self.steps: dict[Ref, Step] = {}
-        for ref, call in fused(calls, self.output).items():
+        self.calls = fused(calls, self.output)
+        for ref, call in self.calls.items():
             self.steps[ref] = step_for(call, self.layouts.__getitem__)
             self.layouts[ref] = self.steps[ref].layout
         if not self.layouts[self.output].is_image:

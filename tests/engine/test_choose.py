@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cem_bench.engine import EngineError, prepare
 from cem_bench.engine.base import Untouched, in_batches
+from cem_bench.engine.cone import ConeEngine
 from cem_bench.engine.full import FullEngine
 from cem_bench.engine.memory import forward_bytes
 from cem_bench.geometry import Rect
@@ -150,19 +152,39 @@ def test_the_untouched_row_is_made_once_for_every_batch_size(observation: Tensor
     assert sizes == [3, 3, 3, 3, 3, 3, 3, 1], "5 rows in batches of 3, 3 rows in one of 3, no row in one of 1"
 
 
+class Gated(nn.Module):
+    """Attention over channels between convolutions, then x2: all of it changes, the ROI wants a part of the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body, self.tail = (nn.Conv2d(*sizes, 3, padding=1) for sizes in ((3, 8), (8, 8), (8, 12)))
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = functional.gelu(self.head(image))
+        low, high = features.chunk(2, 1)
+        features = torch.cat([low, high * high.mean((2, 3), keepdim=True).sigmoid()], 1)
+        return functional.pixel_shuffle(self.tail(functional.gelu(self.body(features))), 2)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_forwards_agree_with_plain_ones(observation: Tensor, tmp_path: Path,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["full", "cone"])
+def test_compiled_code_agrees_with_plain_forwards(kind: str, observation: Tensor, tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 3, 1)).eval()
-    patches = torch.rand(3, 3, 4, 4)
-    plain, fast = (prepare(net, observation, ROI, kind="full", compiled=compiled) for compiled in (False, True))
-    assert isinstance(fast, FullEngine) and fast.compiled
-    apart = fast.outputs(BLOCK, patches) - plain.outputs(BLOCK, patches)
-    assert float(apart.abs().max()) < 1e-5
+    net = Gated().eval()
+    patches = torch.cat([observation[(None, slice(None), *BLOCK.slices)], torch.rand(2, 3, 4, 4)])
+    plain, fast = prepare(net, observation, ROI, kind="full"), prepare(net, observation, ROI, kind=kind, compiled=True)
+    assert isinstance(fast, FullEngine | ConeEngine) and fast.compiled
+    found = fast.outputs(BLOCK, patches)
+    assert torch.equal(found[1], found[0]), "a block's own content is the untouched row bit for bit"
+    assert float((found - plain.outputs(BLOCK, patches)).abs().max()) < 1e-5
 
 
-def test_pieces_are_not_compiled(observation: Tensor) -> None:
-    with pytest.raises(ValueError, match="choose auto or full"):
-        prepare(nn.Conv2d(3, 3, 3, padding=1), observation, ROI, kind="cone", compiled=True)
+def test_what_cannot_be_compiled_says_so(observation: Tensor) -> None:
+    local = nn.Conv2d(3, 3, 3, padding=1)
+    with pytest.raises(ValueError, match="choose auto, cone or full"):
+        prepare(local, observation, ROI, kind="crop", compiled=True)
+    cone = prepare(local, observation, ROI, kind="cone", compiled=True)
+    assert isinstance(cone, ConeEngine) and not cone.compiled
+    assert "too little of it is whole to compile" in cone.reason
