@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-from cem_bench.report import plots
+from cem_bench import maps
 from cem_bench.report.collect import StoredCell
 from cem_bench.report.measures import over_images, within_images
+from cem_bench.report.style import TICKS, WIDTH, colours_of, markers_of, style
 from cem_bench.sampling import Uniform
+from cem_bench.stats.repeat import repeatability
 
 SHOWN = (
     ("size_db", "sum of |effect|, dB"),
-    ("share_effect_paper", "share with |mean| ≥ tol"),
-    ("share_undecided", "share undecided"),
+    ("share_effect_paper", "share of blocks\nwith |mean| ≥ tol"),
+    ("share_undecided", "share of blocks\nundecided"),
 )
+# What a varied key is called, and whether its values are sizes.
+SETTINGS = {
+    "draws": ("draws a block", True),
+    "scene.block": ("side of a block, px", True),
+    "donors": ("pool of donors", False),
+    "task.degradation.seed": ("seed of the noise field", False),
+}
 
 
 def seen(cells: Sequence[StoredCell], draws: Sequence[int]) -> list[StoredCell]:
@@ -61,6 +74,95 @@ def setting_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def figure(table: pd.DataFrame, options: Mapping[str, Any]) -> Figure:
     """Draw the ablation's quantities against its setting."""
-    name = "draws" if options.get("draws") else str(options["setting"]).replace(".", " ")
+    name, ordered = SETTINGS[varied(options)]
     found = setting_table(table).rename(columns={"setting": name})
-    return plots.series_plot(found, name, SHOWN, log=bool(options.get("draws")) or name.endswith("block"))
+    return series_plot(found, name, SHOWN, ordered=ordered)
+
+
+def varied(options: Mapping[str, Any]) -> str:
+    """Return the key that an ablation varies."""
+    return "draws" if options.get("draws") else str(options["setting"])
+
+
+def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]], *, ordered: bool) -> Figure:
+    """Draw quantities against a varied setting, one panel a quantity and one line a model, with intervals over images.
+
+    Args:
+        table: one row a model and setting: `model`, `x`, every quantity with `_low`, `_high`.
+        x: column of the setting.
+        columns: quantity and axis label; dB are drawn on a logarithmic scale.
+        ordered: whether the settings are sizes, on a logarithmic axis and joined by lines; else each stands alone.
+    """
+    with style():
+        figure = Figure(figsize=(WIDTH, 2.5))
+        axes = figure.subplots(1, len(columns), squeeze=False)[0]
+        for axis, (column, label) in zip(axes, columns, strict=True):
+            (_joined if ordered else _apart)(axis, table, x, column)
+            axis.set_xlabel(x)
+            axis.set_ylabel(label)
+            if column.endswith("_db"):
+                axis.set_yscale("log")
+                axis.set_yticks(TICKS, labels=[f"{tick:g}" for tick in TICKS], minor=False)
+                axis.yaxis.set_minor_formatter(NullFormatter())
+                ends = table[[column, f"{column}_low", f"{column}_high"]].to_numpy(float)
+                axis.set_ylim(0.8 * np.nanmin(ends[ends > 0]), 1.25 * np.nanmax(ends))
+        models = list(dict.fromkeys(table["model"]))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(models))
+    return figure
+
+
+def _joined(axis: Axes, table: pd.DataFrame, x: str, column: str) -> None:
+    models = list(dict.fromkeys(table["model"]))
+    colours, markers = colours_of(models), markers_of(models)
+    for model in models:
+        rows = table[table["model"] == model].sort_values(x)
+        axis.plot(rows[x], rows[column], marker=markers[model], color=colours[model], label=model, markersize=3.5)
+        ends = rows[f"{column}_low"], rows[f"{column}_high"]
+        axis.fill_between(rows[x], *ends, color=colours[model], alpha=0.15, linewidth=0)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sorted(table[x].unique()), labels=[f"{value:g}" for value in sorted(table[x].unique())])
+    axis.minorticks_off()
+
+
+def _apart(axis: Axes, table: pd.DataFrame, x: str, column: str) -> None:
+    models, values = (list(dict.fromkeys(table[name])) for name in ("model", x))
+    colours, markers = colours_of(models), markers_of(models)
+    for number, model in enumerate(models):
+        rows = table[table["model"] == model].set_index(x).reindex(values)
+        arms = np.array([rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]])
+        at = np.arange(len(values)) + 0.16 * (number - (len(models) - 1) / 2)
+        look = {"color": colours[model], "label": model, "elinewidth": 0.8, "capsize": 1.5}
+        axis.errorbar(at, rows[column], yerr=np.maximum(arms, 0), fmt=markers[model], markersize=3.5, **look)
+    axis.set_xticks(range(len(values)), labels=[f"{value}" for value in values])
+    axis.set_xlim(-0.5, len(values) - 0.5)
+
+
+def agreement(cells: Sequence[StoredCell], *, ends_only: bool) -> pd.DataFrame:
+    """Return how far the maps of one model and scene agree under two settings, one row a model, scene and pair.
+
+    Args:
+        cells: of an ablation, in any order.
+        ends_only: compare only the first and the last setting by value; else every pair.
+
+    Returns:
+        `model`, `image`, `correlation` and `flip_rate` (see `stats.repeat`); no row where the grids differ.
+    """
+    by_scene: dict[tuple[str, str, str, int], list[StoredCell]] = {}
+    for cell in cells:
+        by_scene.setdefault((cell.model, cell.scene, cell.entry["task"], cell.entry["seed"]), []).append(cell)
+    rows = []
+    for group in by_scene.values():
+        ordered = sorted(group, key=lambda cell: _by_value(setting_of(cell.variant)))
+        for one, other in [(ordered[0], ordered[-1])] if ends_only else combinations(ordered, 2):
+            if one is other or one.grid != other.grid:
+                continue
+            live = one.status == maps.MEASURED
+            pairs = np.stack([one.effect_map.effect[live], other.effect_map.effect[live]], axis=1)
+            found = repeatability(pairs, tol=one.entry["tol"])
+            row = {"model": one.model, "image": one.image}
+            rows.append(row | {"correlation": found.correlation, "flip_rate": found.flip_rate})
+    return pd.DataFrame(rows)
+
+
+def _by_value(setting: str) -> tuple[float, str]:
+    return (float(setting), "") if setting.replace(".", "", 1).isdigit() else (np.inf, setting)

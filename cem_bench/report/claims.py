@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from cem_bench.figures import save_figure
 from cem_bench.report import pages, plots
+from cem_bench.report.quotes import VERDICTS
 from cem_bench.report.tables import KEYS
 from cem_bench.report.write import CONF
 from cem_bench.stats.compare import crossed_mean, sign_flip
@@ -128,7 +129,9 @@ def _page(claims: pd.DataFrame, level: float) -> str:
     rows = []
     for row in claims.to_dict("records"):
         measured = (
-            f"{row['estimate']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['unit']}" if row["images"] else "-"
+            f"{pages.signed(row['estimate'])} [{pages.signed(row['low'])}, {pages.signed(row['high'])}] {row['unit']}"
+            if row["images"]
+            else "-"
         )
         word = {"greater": "> ", "less": "< ", "equal": "within ±"}[row["expected"]]
         rows.append(
@@ -143,19 +146,16 @@ def _page(claims: pd.DataFrame, level: float) -> str:
             }
         )
     parts = ["# The insights, judged", _answers(claims), pages.markdown(pd.DataFrame(rows)), _note(level)]
-    parts += ["![Estimates and intervals against margins.](claims.png)", AGAIN]
+    parts += ["![Estimates and intervals; blue: where the hypothesis puts the number.](claims.png)", AGAIN]
     return "\n\n".join(parts) + "\n"
 
 
 def _answers(claims: pd.DataFrame) -> str:
     lines = []
     for insight, part in claims.groupby("insight", sort=True):
-        counts = part["verdict"].value_counts()
-        words = ", ".join(
-            f"{counts[name]} {name}" for name in ("supports", "contradicts", "undecided") if name in counts
-        )
-        ids = ", ".join(f"{row['id']} {row['verdict']}" for row in part.to_dict("records"))
-        lines.append(f"- Insight {insight}: of {len(part)} hypotheses, {words} ({ids}).")
+        groups = [(name, part.loc[part["verdict"] == name, "id"]) for name in VERDICTS]
+        words = ", ".join(f"{len(ids)} {name} ({', '.join(ids)})" for name, ids in groups if len(ids))
+        lines.append(f"- Insight {insight}, {len(part)} {'hypothesis' if len(part) == 1 else 'hypotheses'}: {words}.")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 from cem_bench.figures import draw_map
 from cem_bench.report import panels
@@ -43,11 +44,12 @@ def lam_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
     """
     look = panels.look_of(cells, palette)
     with style():
-        figure = Figure(figsize=(panels.CELL * (len(cells) + 0.3), panels.CELL * 2 + 0.5))
+        side = min(panels.CELL, WIDTH / (len(cells) + 0.3))
+        figure = Figure(figsize=(side * (len(cells) + 0.3), side * 2 + 0.5))
         axes = figure.subplots(3, len(cells), height_ratios=(1, 1, 0.13), squeeze=False)
         for column, cell in zip(axes.T, cells, strict=True):
             _lam(column[0], cell)
-            panels.bare(column[0], cell.model)
+            panels.bare(column[0], panels.folded(cell.model, side))
             draw_map(column[1], cell.effect_map, cell.picture("clean"), cell.roi, look)
             panels.bare(column[1])
             panels.bar(column[2], cell.effect_map, look)
@@ -64,12 +66,16 @@ def _lam(axes: Axes, cell: StoredCell) -> None:
     grey = cell.picture("observation").mean(axis=2) / 255.0
     level = np.clip(attribution / max(np.percentile(attribution, LAM_TOP), 1e-12), 0, 1)[..., None]
     shown = (1 - level) * (0.85 + 0.15 * grey[..., None]) + level * np.array([0.7, 0.0, 0.0])
-    axes.imshow(shown, interpolation="nearest")
+    panels.show(axes, shown, cell, "")
     axes.text(0.02, 0.02, f"DI {diffusion_index(attribution):.1f}", transform=axes.transAxes, fontsize=6.5)
 
 
 def agreement_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
-    """Return one row a cell: DI of LAM, and how much of LAM (outside the ROI) lies on blocks that help or harm."""
+    """Return one row a cell: DI of LAM, the part of LAM on blocks that help or harm, its rank correlation with effects.
+
+    All but DI are over the blocks outside the ROI that can reach it; ranks of |effect| and of the effect.
+    """
+    names = ["model", "image", "scene", "di", "lam_on_helping", "lam_on_harming", "rank_size", "rank_effect"]
     rows = []
     for cell in cells:
         attribution = lam_of(cell)
@@ -79,10 +85,17 @@ def agreement_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
         total = max(float(share.sum()), 1e-12)
         places = {"helping": table.mean >= table.tol, "harming": table.mean <= -table.tol}
         row = {f"lam_on_{name}": float(share[where].sum()) / total for name, where in places.items()}
-        rows.append(
-            {"model": cell.model, "image": cell.image, "scene": cell.scene, "di": diffusion_index(attribution), **row}
-        )
-    return pd.DataFrame(rows, columns=["model", "image", "scene", "di", "lam_on_helping", "lam_on_harming"])
+        row["rank_size"], row["rank_effect"] = (rank_r(share, size) for size in (np.abs(table.mean), table.mean))
+        head = {"model": cell.model, "image": cell.image, "scene": cell.scene, "di": diffusion_index(attribution)}
+        rows.append(head | row)
+    return pd.DataFrame(rows, columns=names)
+
+
+def rank_r(one: np.ndarray, two: np.ndarray) -> float:
+    """Return Spearman's rank correlation; NaN without spread."""
+    if np.ptp(one) == 0 or np.ptp(two) == 0:
+        return float("nan")
+    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(two))[0, 1])
 
 
 def agreement_plot(cells: Sequence[StoredCell]) -> Figure:

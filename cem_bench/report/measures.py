@@ -10,13 +10,22 @@ import pandas as pd
 from cem_bench import maps
 from cem_bench.geometry import ring_distance
 from cem_bench.report.collect import StoredCell
+from cem_bench.stats.blocks import BlockTable
 from cem_bench.stats.compare import cluster_mean
 from cem_bench.stats.halves import halves
 from cem_bench.stats.repeat import repeatability
 from cem_bench.stats.scale import ANY, PERCENT, SHARE, SIZE
 from cem_bench.stats.summaries import map_summary
+from cem_bench.stats.verdicts import UNDECIDED
 
-SHARES = ("share_positive", "share_negative", "share_undecided", "share_effect_paper", "flip_rate")
+SHARES = (
+    "share_positive",
+    "share_negative",
+    "share_undecided",
+    "share_all_equal",
+    "share_effect_paper",
+    "flip_rate",
+)
 SIZES = ("positive_mass_db", "negative_mass_db", "size_db", "far_mass_db", "r50_px", "r90_px")
 # Ranges of the numbers that have one: an interval over images stays inside.
 SCALES = {"di": PERCENT} | dict.fromkeys(SHARES, SHARE) | dict.fromkeys(SIZES, SIZE)
@@ -64,6 +73,7 @@ def _facts(cell: StoredCell) -> dict[str, object]:
     names = ("task", "seed", "psnr_roi_db", "psnr_image_db", "observed_psnr_roi_db")
     head = {"model": cell.model, "scene": cell.scene, "image": cell.image, "variant": cell.variant}
     tail = {"engine": said["engine"]["kind"], "precision": said["engine"]["precision"], "run_key": said["key"][:16]}
+    tail["commit"] = said["provenance"]["commit"][:10]
     facts = {"reach_px": reach_px(cell), "global_statistics": said["facts"]["global_statistics"] or ""}
     return head | {name: said[name] for name in names} | tail | facts
 
@@ -85,17 +95,24 @@ def _range(cell: StoredCell) -> dict[str, object]:
     table = cell.table
     shown = np.nan_to_num(table.mean)
     lowest, highest = int(shown.argmin()), int(shown.argmax())
-    counts = table.counts()
+    counts = table.counts() | {"all_equal": int(all_equal(table).sum())}
     total = int((cell.status != maps.ROI).sum())
     row: dict[str, object] = {}
     for name, index in (("min_db", lowest), ("max_db", highest)):
         row |= {name: shown[index], f"{name}_low": table.robust_low[index], f"{name}_high": table.robust_high[index]}
     row |= {f"blocks_{name}": count for name, count in counts.items()}
     row["blocks_unreachable"] = total - len(table.block)
-    row |= {f"share_{name}": counts[name] / total for name in ("positive", "negative", "undecided")}
+    row |= {f"share_{name}": counts[name] / total for name in ("positive", "negative", "undecided", "all_equal")}
     row["share_effect_paper"] = float((np.abs(shown) >= table.tol).sum() / total)
     row["draws"] = int(table.n.sum())
     return row
+
+
+def all_equal(table: BlockTable) -> np.ndarray:
+    """Return which blocks are undecided only because their draws, all under tol, have no spread to test by, (m,)."""
+    spread = table.error > 0  # NaN is not
+    still = table.below_resolution & ~spread & (table.n > 1) & (np.abs(table.mean) < table.tol)
+    return (table.verdict == UNDECIDED) & still
 
 
 def over_images(values: pd.Series, images: pd.Series, *, recentred: bool = False) -> tuple[float, float, float]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from cem_bench.report import answers
 from cem_bench.report.tables import is_ablation
 from cem_bench.stats.verdicts import CORRECTIONS
 
@@ -16,14 +19,15 @@ if TYPE_CHECKING:
 
 CAPTIONS = {
     "masses": "PSNR of the ROI above the models' mean on the scene against the two masses; bars: 95 % over images.",
-    "radius": "The radius that holds 90 % of the effect against the theoretical reach; bars: 95 % over images.",
+    "radius": "Radius of 90 % of the effect against theoretical reach, equal ones side by side; bars: 95 %.",
     "decay": "Mean |effect| of a block by its distance to the ROI (cross-fit); bands: 95 % over images; dotted: tol.",
     "decay_paired": "Pairs on the scenes both have: curves, and first minus second; band: 95 % for the whole curve.",
-    "verdicts": "Mean share of blocks of each verdict.",
+    "verdicts": "Mean share of blocks of each verdict; plain grey: undecided because all draws of a block are equal.",
     "setting": "The map's numbers against the varied setting; bands: 95 %, differences between images taken out.",
     "multitask": "Shares of blocks (pie), mean PSNR of the ROI and mean range of effects, by task and model.",
     "lam_against_cem": "Diffusion index of LAM against the share of LAM on blocks that harm the ROI.",
 }
+UNKNOWN = "?"  # an end that the images cannot tell
 COLUMNS = {
     "label": "model",
     "task": "task",
@@ -56,8 +60,9 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
                 text[title] = value
                 continue
             factor, digits = (100, 1) if column.startswith("share") else (1, 1 if column.endswith("px") else 2)
-            ends = (row[f"{column}_low"] * factor, row[f"{column}_high"] * factor)
-            interval = f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends[0] == ends[0] else ""
+            ends = [row[f"{column}_{end}"] * factor for end in ("low", "high")]
+            words = [f"{end:.{digits}f}" if np.isfinite(end) else UNKNOWN for end in ends]
+            interval = f" [{', '.join(words)}]" if np.isfinite(ends).any() else ""
             text[title] = f"{value * factor:.{digits}f}{interval}"
         rows.append(text)
     return pd.DataFrame(rows)
@@ -77,7 +82,7 @@ def page(experiment: Experiment, figures: Sequence[Path]) -> str:
         experiment: tables and cells.
         figures: files beside the page.
     """
-    parts = [f"# {experiment.name}: {experiment.said['question']}", answer(experiment), setting(experiment)]
+    parts = [f"# {experiment.name}: {experiment.said['question']}", answers.answer(experiment), setting(experiment)]
     parts += ["## Table\n\n" + markdown(shown(experiment.summary)) + "\n\n" + table_note(experiment)]
     if len(experiment.paired):
         parts.append("## Paired differences\n\n" + markdown(differences(experiment.paired)) + "\n\n" + PAIRED_NOTE)
@@ -94,13 +99,18 @@ PAIRED_NOTE = (
 
 
 def decay_lines(paired_decay: pd.DataFrame) -> list[str]:
-    """Return a line a pair: whether the decay curves differ, and at which distances."""
+    """Return a line a pair: at which distances sign flips and the band both tell the curves apart."""
     lines = []
     for (first, second), part in paired_decay.groupby(["first", "second"], sort=False):
-        apart = ", ".join(f"{at:g}" for at in part.loc[part["p_ring"] <= 0.05, "distance_px"])
-        where = f"at {apart} px" if apart else "at no distance"
+        flips = part["p_ring"] <= answers.LEVEL
+        band = (part["low"] > 0) | (part["high"] < 0)
+        both, alone = (
+            ", ".join(f"{at:g}" for at in part.loc[where, "distance_px"]) for where in (flips & band, flips & ~band)
+        )
+        text = f"told apart at {both} px" if both else "told apart at no distance"
+        text += f"; at {alone} px only sign flips say so, the band does not" if alone else ""
         p, images = part["p"].iloc[0], part["images"].iloc[0]
-        lines.append(f"- Decay curves, {first} - {second}: p {p:.2g} over {images} images; they differ {where}.")
+        lines.append(f"- Decay curves, {first} - {second}, over {images} images: {text} (p {p:.2g}, whole curve).")
     if not lines:
         return []
     return [*lines, "- Bands and p a ring are in `decay_paired.csv`; p is corrected for the number of rings."]
@@ -112,48 +122,8 @@ def repeated(summary: pd.DataFrame) -> str:
     if flips.empty or icc.empty:
         return ""
     return (
-        f"**Repeatability.** Between even and odd draws of a map, {_span(flips, 1)} % of the blocks coloured in either "
-        f"change class (ICC {_span(icc, 3)}; means of a row): half the draws, so an upper bound for all of them."
-    )
-
-
-def _span(values: pd.Series, digits: int) -> str:
-    low, high = (f"{end:.{digits}f}" for end in (values.min(), values.max()))
-    return low if low == high else f"{low} to {high}"
-
-
-def answer(experiment: Experiment) -> str:
-    """Return two sentences with numbers: on the pair of models the file names first, or on the ends of the table."""
-    if not len(experiment.paired):
-        return "**Answer.** " + _spans(experiment.summary)
-    rows = experiment.paired
-    first, second = rows.iloc[0]["first"], rows.iloc[0]["second"]
-    found = {
-        row["quantity"]: row for row in rows[(rows["first"] == first) & (rows["second"] == second)].to_dict("records")
-    }
-    psnr, far, radius = (found.get(name) for name in ("psnr_roi_db", "far_mass_db", "r90_px"))
-    if not (psnr and far and radius):
-        return "**Answer.** " + _spans(experiment.summary)
-    images = f"{psnr['images']} images" if psnr["images"] > 1 else "a single image"
-    one = f"Over {images}, the PSNR of {first} minus that of {second} is {_signed(psnr, 'dB')}."
-    two = f"The same difference in effect from beyond 16 px is {_signed(far, 'dB', 3)}"
-    three = f", in the radius of 90 % of the effect {_signed(radius, 'px', 1)}."
-    return f"**Answer.** {one} {two}{three}"
-
-
-def _signed(row: dict, unit: str, digits: int = 2) -> str:
-    if row["low"] != row["low"]:
-        return f"{row['estimate']:+.{digits}f} {unit} (too few images for an interval)"
-    return f"{row['estimate']:+.{digits}f} {unit} (95 % interval {row['low']:+.{digits}f} to {row['high']:+.{digits}f})"
-
-
-def _spans(summary: pd.DataFrame) -> str:
-    size, undecided = summary["size_db"], summary["share_undecided"] * 100
-    blocks = summary["share_effect_paper"] * 100
-    return (
-        f"Across {len(summary)} rows the sum of |effect| runs from {size.min():.2f} to {size.max():.2f} dB "
-        f"and the share of blocks with an effect from {blocks.min():.1f} to {blocks.max():.1f} %. "
-        f"Between {undecided.min():.1f} and {undecided.max():.1f} % of the blocks stay undecided."
+        f"**Repeatability.** Between even and odd draws of a map, {answers.span(flips, 1)} % of the blocks coloured in "
+        f"either change class (ICC {answers.span(icc, 3)}; means of a row): half the draws, so an upper bound for all."
     )
 
 
@@ -162,7 +132,7 @@ def setting(experiment: Experiment) -> str:
     entry, table = experiment.cells[0].entry, experiment.table
     models, scenes, images = (table[name].nunique() for name in ("model", "scene", "image"))
     tasks = ", ".join(dict.fromkeys(f"{cell.entry['task']}" for cell in experiment.cells))
-    rules = ", ".join(dict.fromkeys(cell.rule.describe() for cell in experiment.cells))
+    rules = joined_rules([cell.rule.describe() for cell in experiment.cells])
     donors = ", ".join(dict.fromkeys(str(cell.entry["donors"]["source"]) for cell in experiment.cells))
     engines = ", ".join(f"{kind} {count}" for kind, count in table["engine"].value_counts().items())
     proof = max((cell.entry["proof"].get("max_abs_db", 0.0) for cell in experiment.cells), default=0.0)
@@ -170,11 +140,31 @@ def setting(experiment: Experiment) -> str:
     corrections = {cell.table.correction for cell in experiment.cells} - {"bh"}
     verdicts = f", verdicts of some cells by {CORRECTIONS[corrections.pop()]}" if corrections else ""
     return (
-        f"**Setting.** {models} models, {scenes} scenes of {images} "
-        f"images (the clusters), task {tasks}; image {entry['size'][0]}x{entry['size'][1]}, ROI {entry['roi'][2]}x"
-        f"{entry['roi'][3]}; {rules}; donors: {donors}; tol {entry['tol']:g} dB{verdicts}; cells by engine: {engines}; "
+        f"**Setting.** {_count(models, 'model')}, {_count(scenes, 'scene')} of {_count(images, 'image')} (the "
+        f"clusters), task {tasks}; image {entry['size'][0]}x{entry['size'][1]}, ROI {entry['roi'][2]}x"
+        f"{entry['roi'][3]}, its blocks left as they are; {rules}; donors: {donors}; tol "
+        f"{entry['tol']:g} dB{verdicts}; cells by engine: {engines}; "
         f"largest difference between engine and full forward on the proof draws {proof:.1e} dB.{note}"
     )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def joined_rules(rules: Sequence[str]) -> str:
+    """Return each sampling rule once; those that differ in one number as one, with their numbers in rising order."""
+    by_form: dict[str, set[str]] = {}
+    for rule in rules:
+        by_form.setdefault(re.sub(r"\d+", "#", rule), set()).add(rule)
+    found = []
+    for form, same in by_form.items():
+        if form.count("#") != 1:
+            found += sorted(same)
+            continue
+        numbers = sorted(int(re.findall(r"\d+", rule)[0]) for rule in same)
+        found.append(form.replace("#", answers.listed([str(number) for number in numbers], "or")))
+    return "; ".join(found)
 
 
 def table_note(experiment: Experiment) -> str:
@@ -183,7 +173,7 @@ def table_note(experiment: Experiment) -> str:
     return (
         f"Means over images with 95 % intervals over them (cluster bootstrap, below ten images Student's){within}. "
         "Masses are cross-fit sums over blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper "
-        "counts; verdict counts are in `cells.csv`."
+        f"counts; {UNKNOWN}: the images cannot tell; verdict counts are in `cells.csv`."
     )
 
 
@@ -192,18 +182,25 @@ def differences(paired: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in paired.to_dict("records"):
         name, unit = QUANTITIES[row["quantity"]]
-        ends = f" [{row['low']:+.3f}, {row['high']:+.3f}]" if row["low"] == row["low"] else ""
+        ends = f" [{signed(row['low'])}, {signed(row['high'])}]" if row["low"] == row["low"] else ""
         pair = f"{row['first']} - {row['second']}"
         rows.append(
             {
                 "pair": pair,
                 "quantity": f"{name}, {unit}",
-                "difference": f"{row['estimate']:+.3f}{ends}",
+                "difference": f"{signed(row['estimate'])}{ends}",
                 "p": f"{row['p']:.2g}",
                 "images": row["images"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and three decimals, or one digit where that would print as 0."""
+    if not np.isfinite(value):
+        return UNKNOWN
+    return f"{value:+.3f}" if value == 0 or abs(value) >= 5e-4 else f"{value:+.0e}"
 
 
 def missing(experiment: Experiment) -> str:
@@ -217,19 +214,18 @@ def missing(experiment: Experiment) -> str:
 
 
 def absent(plan: Mapping[str, Any], stored: Mapping[str, set[str]]) -> list[str]:
-    """Return a line for every model and scene that is asked for and not stored, with the reason, and every failure."""
-    lines = [
-        f"- {key} `{value}`: {reason}"
-        for key, reasons in plan.get("missing", {}).items()
-        for value, reason in reasons.items()
-        if value not in stored.get(key, set())
-    ]
-    lines += [
-        f"- {key} `{value}`: could run here, left out of the last command; add `{key}={value}`"
-        for key, values in plan.get("left_out", {}).items()
-        for value in values
-        if value not in stored.get(key, set())
-    ]
+    """Return a line for what is asked for and not stored, by key and reason, and for every failure."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for key, reasons in plan.get("missing", {}).items():
+        for value, reason in reasons.items():
+            by_reason.setdefault((key, reason), []).append(value)
+    for key, values in plan.get("left_out", {}).items():
+        here = [value for value in values if value not in stored.get(key, set())]
+        by_reason[key, f"could run here, left out of the last command; add `{key}={','.join(here)}`"] = here
+    lines = []
+    for (key, reason), values in by_reason.items():
+        left = [f"`{value}`" for value in values if value not in stored.get(key, set())]
+        lines += [f"- {key if len(left) == 1 else key + 's'} {', '.join(left)}: {reason}"] if left else []
     return lines + [f"- failed: {text}" for text in plan.get("failed", [])]
 
 
@@ -250,11 +246,13 @@ def pictures(figures: Sequence[Path]) -> str:
 def _caption(stem: str) -> str:
     kind, _, scene = stem.partition("_shipped_")
     named = {
-        "scene": "restored images, effect maps (pie: shares of blocks; bar: range in dB) and verdicts",
+        "scene": "restored images, effect maps (pie: positive, negative, none; bar: range, dB), verdicts and counts",
         "difference": "two models and their paired difference",
         "lam": "LAM above CEM",
     }
-    return f"{scene}: {named[kind]}." if kind in named and scene else CAPTIONS.get(stem, stem)
+    if kind not in named or not scene:
+        return CAPTIONS.get(stem, stem)
+    return f"{scene.replace('_part', ', part ')}: {named[kind]}."
 
 
 def again(experiment: Experiment) -> str:
@@ -262,7 +260,8 @@ def again(experiment: Experiment) -> str:
     seconds = sum(
         cell.entry["session"]["seconds"] for cell in {cell.entry["key"]: cell for cell in experiment.cells}.values()
     )
-    commits = sorted({cell.entry["provenance"]["commit"][:10] for cell in experiment.cells})
+    commits = {cell.entry["provenance"]["commit"][:10] for cell in experiment.cells}
+    named = ", ".join(commits) if len(commits) == 1 else f"{len(commits)} commits (column `commit` of `cells.csv`)"
     machine = sorted(
         {
             f"{cell.entry['provenance']['machine']}, torch {cell.entry['provenance']['torch']}"
@@ -272,5 +271,5 @@ def again(experiment: Experiment) -> str:
     return (
         f"## Again\n\n    python -m cem_bench +experiment={experiment.name}  # measures what is missing, writes this\n"
         f"    python -m cem_bench.report experiment={experiment.name}  # redraws from stored draws\n\n"
-        f"Measured in {seconds:.0f} s in all at commit {', '.join(commits)} on {'; '.join(machine)}."
+        f"Measured in {seconds:.0f} s ({seconds / 3600:.1f} h) in all at {named} on {'; '.join(machine)}."
     )

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from cem_bench import maps
 from cem_bench.figures import BOUND_DB, ROI_GREEN, Look, draw_bar, draw_map, draw_pie
 from cem_bench.report.collect import StoredCell
-from cem_bench.report.style import style
+from cem_bench.report.measures import all_equal
+from cem_bench.report.style import ALL_EQUAL, WIDTH, style, verdict_key
 from cem_bench.stats.blocks import BlockTable
 from cem_bench.stats.compare import difference_table
-from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE, UNDECIDED
+from cem_bench.stats.verdicts import NAMES, NONE
 
-CELL = 1.38  # inches a panel
-DEAD_GREY = 0.86
-Painter = Callable[[Axes, StoredCell, Look], None]
+CELL = 1.38  # inches of a panel where there is room
+MOST = 6  # models beside each other
+LETTER = 0.057  # inches of a letter over a panel
+PIES = 4  # models in a line of the summary
+VERDICT_NAMES = NAMES | {NONE: "no effect"}
 
 
 def look_of(cells: Sequence[StoredCell], palette: str) -> Look:
@@ -31,25 +37,44 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
     """Draw one scene under several models: restored images, maps and verdicts, one column a model.
 
     Args:
-        cells: cells of one scene, at least one.
+        cells: cells of one scene, at least one; up to `MOST` fit the width of a page.
         palette: `paper` or `safe`.
     """
     look = look_of(cells, palette)
     columns = len(cells) + 1
+    side = min(CELL, WIDTH / columns)
     with style():
-        figure = Figure(figsize=(CELL * columns, CELL * 2.75 + 0.75))
+        figure = Figure(figsize=(side * columns, side * 3.13 + 1.0))
         axes = figure.subplots(4, columns, height_ratios=(1, 1, 0.13, 1), squeeze=False)
         _inputs(axes[:, 0], cells[0])
         for column, cell in zip(axes.T[1:], cells, strict=True):
-            name = f"{cell.model}\n{cell.variant}" if cell.variant else cell.model
-            show(column[0], cell.picture("restored"), cell, f"{name}\n{cell.entry['psnr_roi_db']:.2f} dB")
+            names = [folded(name, side) for name in (cell.model, cell.variant) if name]
+            show(column[0], cell.picture("restored"), cell, "\n".join([*names, f"{cell.entry['psnr_roi_db']:.2f} dB"]))
             draw_map(column[1], cell.effect_map, cell.picture("clean"), cell.roi, look)
             bare(column[1])
             bar(column[2], cell.effect_map, look)
-            draw_verdicts(column[3], cell.table, cell.status, cell.entry["size"], look)
-        for axis, title in zip(axes[1:, 0], ("effect map", "", "verdicts\n(hatched:\nundecided)"), strict=True):
-            axis.text(0.98, 0.5, title, ha="right", va="center", transform=axis.transAxes, fontsize=8)
+            draw_verdicts(column[3], cell.table, cell, look)
+        for axis, title in zip(axes[1:, 0], ("effect map,\nrange in dB", "", "verdicts"), strict=True):
+            axis.text(0.98, 0.5, title, ha="right", va="center", transform=axis.transAxes, fontsize=7.5)
+        legend(figure, look)
     return figure
+
+
+def folded(name: str, inches: float) -> str:
+    """Break a name that is wider than its panel after the last underscore or dot that leaves a first line that fits."""
+    most = int(inches / LETTER)
+    if len(name) <= most:
+        return name
+    at = max(name.rfind(mark, 0, most) for mark in "_.")
+    return f"{name[: at + 1]}\n{name[at + 1 :]}" if at > 0 else name
+
+
+def legend(figure: Figure, look: Look) -> None:
+    """Say below a figure what the colours of verdicts mean."""
+    handles = [Patch(**patch) for patch in verdict_key(look)]
+    figure.set_layout_engine("constrained", h_pad=0.06)  # square images shift within their cells, titles with them
+    columns = max(1, round(figure.get_figwidth() / 1.7))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=6.5, handlelength=1.6)
 
 
 def _inputs(column: np.ndarray, cell: StoredCell) -> None:
@@ -77,7 +102,7 @@ def bare(axes: Axes, title: str = "") -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
-        axes.set_title(title, fontsize=7.5, pad=2)
+        axes.set_title(title, fontsize=6.5, pad=2)
 
 
 def bar(axes: Axes, effect_map: maps.EffectMap, look: Look) -> None:
@@ -85,37 +110,41 @@ def bar(axes: Axes, effect_map: maps.EffectMap, look: Look) -> None:
     inside = axes.inset_axes((0.27, 0.1, 0.46, 0.8))
     draw_bar(inside, effect_map, look)
     for text in inside.texts:
-        text.set_fontsize(6.5)
+        text.set_fontsize(6)
+        text.set_text(text.get_text().removesuffix(" dB"))
     axes.set_axis_off()
 
 
-def draw_verdicts(axes: Axes, table: BlockTable, status: np.ndarray, size: tuple[int, int], look: Look) -> None:
-    """Paint every block by its verdict: positive, negative, none (white), undecided (hatched), out of reach (grey).
+def draw_verdicts(
+    axes: Axes, table: BlockTable, cell: StoredCell, look: Look, status: np.ndarray | None = None
+) -> None:
+    """Paint every block by its verdict, with the looks of `style.verdict_key`; the ROI itself is framed.
 
     Args:
         axes: to draw in.
         table: the tested blocks.
-        status: (rows, columns) int8, see `maps.STATUS`.
-        size: height and width of the clean image, px.
+        cell: gives the extent, the ROI, and the blocks' status.
         look: colours.
+        status: (rows, columns) int8, see `maps.STATUS`, where it is not that of the cell.
     """
-    shape, block = status.shape, size[0] // status.shape[0]
-    colours = np.ones((*shape, 3))
-    colours[status == maps.UNREACHABLE] = DEAD_GREY
-    verdict = np.full(shape[0] * shape[1], NONE)
-    verdict[table.block] = table.verdict
-    verdict = verdict.reshape(shape)
-    colours[verdict == POSITIVE] = look.cmap(0.85)[:3]
-    colours[verdict == NEGATIVE] = look.cmap(0.15)[:3]
-    colours[status == maps.ROI] = ROI_GREEN
-    height, width = size
+    codes = cell.status if status is None else status
+    height, width = cell.entry["size"]
+    kinds = np.where(codes == maps.UNREACHABLE, "out of reach", "no effect").astype(object).ravel()
+    kinds[table.block] = [VERDICT_NAMES[int(code)] for code in table.verdict]
+    kinds[table.block[all_equal(table)]] = ALL_EQUAL
+    kinds[codes.ravel() == maps.ROI] = "ROI"
+    patches = {patch["label"]: patch for patch in verdict_key(look)}
+    colours = np.array([to_rgb(patches[kind]["facecolor"]) for kind in kinds]).reshape(*codes.shape, 3)
     axes.imshow(colours, interpolation="nearest", extent=(0, width, height, 0))
-    for row, column in np.argwhere(verdict == UNDECIDED):
-        place = (column * block, row * block)
-        axes.add_patch(Rectangle(place, block, block, facecolor="0.97", hatch="////////", edgecolor="0.4", linewidth=0))
+    block = height // codes.shape[0]
+    for row, column in np.argwhere((kinds == "undecided").reshape(codes.shape)):
+        hatch: Any = patches["undecided"] | {"linewidth": 0}
+        axes.add_patch(Rectangle((column * block, row * block), block, block, **hatch))
     counts = table.counts()
     bare(axes, f"+{counts['positive']}  −{counts['negative']}  ?{counts['undecided']}")
     axes.add_patch(Rectangle((0, 0), width, height, fill=False, edgecolor="0.5", linewidth=0.6))
+    corner = (cell.roi.left, cell.roi.top)
+    axes.add_patch(Rectangle(corner, cell.roi.width, cell.roi.height, fill=False, edgecolor="0.2", linewidth=0.6))
 
 
 def pair_figure(first: StoredCell, second: StoredCell, palette: str = "paper") -> Figure:
@@ -133,20 +162,32 @@ def pair_figure(first: StoredCell, second: StoredCell, palette: str = "paper") -
         np.minimum(first.effect_map.n, second.effect_map.n),
         first.entry["tol"],
     )
-    shown = ((first.model, first.effect_map), (second.model, second.effect_map), ("difference", difference))
+    close, times = magnified(look, difference)
+    title = "difference" + (f"\n(colours x{times})" if times > 1 else "")
+    shown = [(folded(cell.model, WIDTH / 5), cell.effect_map, look) for cell in (first, second)]
+    shown.append((title, difference, close))
     with style():
-        figure = Figure(figsize=(CELL * 5.4, CELL * 1.35))
+        figure = Figure(figsize=(WIDTH, WIDTH / 5 + 0.95))
         axes = figure.subplots(2, 5, height_ratios=(1, 0.13))
         show(axes[0, 0], first.picture("clean"), first, "clean")
-        draw_verdicts(axes[0, 4], *difference_verdicts(first, second), first.entry["size"], look)
-        axes[0, 4].set_title(f"its verdicts: {axes[0, 4].get_title()}", fontsize=7.5, pad=2)
+        table, status = difference_verdicts(first, second)
+        draw_verdicts(axes[0, 4], table, first, look, status)
+        bare(axes[0, 4], f"its verdicts\n{axes[0, 4].get_title()}")
         for axis in axes[1, ::4]:
             axis.set_axis_off()
-        for column, (title, effect_map) in zip(axes.T[1:4], shown, strict=True):
-            draw_map(column[0], effect_map, first.picture("clean"), first.roi, look)
-            bare(column[0], title)
-            bar(column[1], effect_map, look)
+        for column, (name, effect_map, colours) in zip(axes.T[1:4], shown, strict=True):
+            draw_map(column[0], effect_map, first.picture("clean"), first.roi, colours)
+            bare(column[0], name)
+            bar(column[1], effect_map, colours)
+        legend(figure, look)
     return figure
+
+
+def magnified(look: Look, effect_map: maps.EffectMap) -> tuple[Look, int]:
+    """Return the look with its bound halved as often as the map still fits, and how many times that makes it finer."""
+    largest = float(np.nanmax(np.abs(effect_map.effect), initial=0.0))
+    times = int(2 ** np.clip(np.floor(np.log2(look.bound / max(largest, 1e-12))), 0, 6))
+    return replace(look, bound=look.bound / times), times
 
 
 def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTable, np.ndarray]:
@@ -171,31 +212,33 @@ def multitask_figure(rows: Sequence[tuple[str, str, Sequence[StoredCell]]], pale
         palette: `paper` or `safe`.
     """
     tasks = list(dict.fromkeys(task for task, _, _ in rows))
-    most = max(sum(task == other for other, _, _ in rows) for task in tasks)
+    parts = {task: [(model, cells) for other, model, cells in rows if other == task] for task in tasks}
+    lines = [(task, part[at : at + PIES]) for task, part in parts.items() for at in range(0, len(part), PIES)]
+    most = max(len(part) for _, part in lines)
     with style():
-        figure = Figure(figsize=(min(1.5 * most + 0.6, 12), 1.25 * len(tasks) + 0.2))
-        axes = figure.subplots(len(tasks), most, squeeze=False)
+        figure = Figure(figsize=(WIDTH / PIES * most + 0.2, 0.95 * len(lines) + 0.1))
+        axes = figure.subplots(len(lines), most, squeeze=False)
         for axis in axes.flat:
             axis.set_axis_off()
-        for line, task in zip(axes, tasks, strict=True):
-            shown = [(model, cells) for other, model, cells in rows if other == task]
-            for axis, (model, cells) in zip(line, shown, strict=False):
+        for line, (task, part) in zip(axes, lines, strict=True):
+            for axis, (model, cells) in zip(line, part, strict=False):
                 _pie_with_bar(axis, model, cells, Look(BOUND_DB.get(task, 1.0), palette))
-            line[0].text(-0.12, 0.5, task, rotation=90, va="center", fontsize=11, transform=line[0].transAxes)
+            line[0].text(-0.1, 0.5, task, rotation=90, va="center", fontsize=9, transform=line[0].transAxes)
     return figure
 
 
 def _pie_with_bar(axes: Axes, model: str, cells: Sequence[StoredCell], look: Look) -> None:
     shares = [cell.effect_map.shares() for cell in cells]
     mean = {name: float(np.mean([share[name] for share in shares])) for name in ("positive", "negative", "none")}
-    draw_pie(axes.inset_axes((0.0, 0.2, 0.42, 0.7)), mean, look)
+    draw_pie(axes.inset_axes((0.0, 0.1, 0.4, 0.8)), mean, look)
     lowest = float(np.mean([cell.effect_map.summary()["min_db"] for cell in cells]))
     highest = float(np.mean([cell.effect_map.summary()["max_db"] for cell in cells]))
     psnr = float(np.mean([cell.entry["psnr_roi_db"] for cell in cells]))
-    axes.text(0.46, 0.78, f"{psnr:.2f} dB\n{model}", transform=axes.transAxes, va="center", fontsize=6.5)
-    strip = axes.inset_axes((0.46, 0.32, 0.5, 0.22))
+    text = {"transform": axes.transAxes, "va": "center", "fontsize": 6.5}
+    axes.text(0.42, 0.76, f"{psnr:.2f} dB\n{model}", **text)
+    strip = axes.inset_axes((0.42, 0.34, 0.56, 0.2))
     bounds = maps.EffectMap(np.array([[lowest, highest]]), np.zeros((1, 2), np.int8), np.ones((1, 2), int), 0.01)
     draw_bar(strip, bounds, look)
-    for text in strip.texts:
-        text.remove()
-    axes.text(0.46, 0.2, f"{lowest:+.2f} to {highest:+.2f}", transform=axes.transAxes, va="center", fontsize=6)
+    for label in strip.texts:
+        label.remove()
+    axes.text(0.42, 0.2, f"{lowest:+.2f} to {highest:+.2f} dB", **text)

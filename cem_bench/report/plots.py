@@ -3,76 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from cem_bench.figures import Look
-from cem_bench.report.style import WIDTH, colours_of, markers_of, sign_colours, style
+from cem_bench.report.style import TICKS, WIDTH, colours_of, markers_of, sign_colours, style, verdict_key
 
-FAR = 1.08  # networks whose reach is the whole image stand this much right of the widest finite one
+FAR = 1.6  # networks whose reach is the whole image stand this many times right of the widest finite one
+APART = 1.05  # models of one reach stand this many times right of each other
+LEAST_MASS = 0.01  # dB; below it masses are on a linear scale
+FLOOR = 1e-5  # dB; curves of sizes end there
 
 
 def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
-    """Draw PSNR above the models' mean against positive and against negative mass, one point a model.
+    """Draw PSNR above the models' mean against positive and against negative mass: a row a task, a point a model.
 
     Args:
-        summary: one row a model with `label`, `psnr_gain_db`, `positive_mass_db`, `negative_mass_db` and their
-            `_low`, `_high`.
+        summary: one row a model and task with `label`, `task`, `psnr_gain_db`, `positive_mass_db`, `negative_mass_db`
+            and their `_low`, `_high`.
         look: gives the colours of the two signs.
     """
-    positive, negative = sign_colours(look)
-    labels = list(summary["label"])
-    markers = markers_of(labels)
+    tasks = by_task(summary)
+    columns = ("positive_mass_db", "negative_mass_db")
     with style():
-        figure = Figure(figsize=(WIDTH, 2.9))
-        axes = figure.subplots(1, 2, sharey=True)
-        sides = zip(axes, ("positive_mass_db", "negative_mass_db"), (positive, negative), strict=True)
-        for axis, column, colour in sides:
-            for row in summary.to_dict("records"):
-                _point(axis, row, column, "psnr_gain_db", markers[row["label"]], colour)
-            axis.set_xlabel(column.replace("_mass_db", " mass: sum over blocks, dB"))
-        axes[0].set_ylabel("PSNR of the ROI above the\nmodels' mean on the scene, dB")
-        handles = [axes[1].plot([], [], markers[name], color="0.3", label=name)[0] for name in labels]
-        figure.legend(handles=handles, loc="outside right upper")
+        figure, key = keyed(list(summary["label"]), 2.4 * len(tasks) + 0.5, linestyle="none")
+        grid = figure.subplots(len(tasks), 2, squeeze=False, sharey="row", sharex="col")
+        for line, (task, rows) in zip(grid, tasks, strict=True):
+            for axis, column in zip(line, columns, strict=True):
+                for row in rows.to_dict("records"):
+                    _point(axis, row, (column, "psnr_gain_db"), key[row["label"]])
+            line[0].set_ylabel(f"{task}: PSNR of the ROI above\nthe models' mean, dB")
+        for axis, column, colour in zip(grid[-1], columns, sign_colours(look), strict=True):
+            axis.set_xlabel(column.replace("_mass_db", " mass: sum over blocks, dB"), color=colour)
+            axis.set_xscale("symlog", linthresh=LEAST_MASS)
+            axis.set_xticks((0, *TICKS), labels=["0", *(f"{tick:g}" for tick in TICKS)])
+            least = float(np.nanmin([summary[column].min(), summary[f"{column}_low"].min()]))
+            most = float(np.nanmax([summary[column].max(), summary[f"{column}_high"].max()]))
+            axis.set_xlim(0.8 * least if least > LEAST_MASS else min(least, 0.0), 1.2 * max(most, LEAST_MASS))
     return figure
 
 
-def _point(axis: Axes, row: dict, x: str, y: str, marker: str, colour: object) -> None:
-    def arms(at: str) -> list[list[float]]:
-        return [[max(row[at] - row[f"{at}_low"], 0.0)], [max(row[f"{at}_high"] - row[at], 0.0)]]
+def by_task(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows of every task: numbers of different tasks share no axis."""
+    return [(str(task), rows) for task, rows in table.groupby("task", sort=False)]
 
-    axis.errorbar(row[x], row[y], xerr=arms(x), yerr=arms(y), fmt=marker, color=colour, elinewidth=0.7, capsize=1.5)
+
+def keyed(labels: Sequence[str], height: float, linestyle: str = "-") -> tuple[Figure, dict[str, dict[str, Any]]]:
+    """Return a figure with a legend right of it, high enough for all of its labels, and the look of each.
+
+    Args:
+        labels: may repeat; each is named once.
+        height: of the figure without a legend, inches.
+        linestyle: "none" for points that are not joined.
+    """
+    names = list(dict.fromkeys(labels))
+    colours, markers = colours_of(names), markers_of(names)
+    look = {name: {"color": colours[name], "marker": markers[name], "linestyle": linestyle} for name in names}
+    figure = Figure(figsize=(WIDTH, max(height, 0.165 * len(names) + 0.2)))
+    figure.legend(handles=[Line2D([], [], label=name, **look[name]) for name in names], loc="outside right upper")
+    return figure, look
+
+
+def _point(axis: Axes, row: dict, at: tuple[str, str], look: dict[str, Any]) -> None:
+    def arms(name: str) -> list[list[float]]:
+        return [[max(row[name] - row[f"{name}_low"], 0.0)], [max(row[f"{name}_high"] - row[name], 0.0)]]
+
+    x, y = at
+    # bars pale, points on top of all bars: intervals of many models cross
+    bars = {"elinewidth": 0.8, "ecolor": (*look["color"], 0.5), "linestyle": "none"}
+    axis.errorbar(row[x], row[y], xerr=arms(x), yerr=arms(y), zorder=2, **bars)
+    axis.plot(row[x], row[y], zorder=3, **look)
 
 
 def decay_plot(decay: pd.DataFrame) -> Figure:
     """Draw how the size of an effect falls with the block's distance to the ROI, with bands over images.
 
     Args:
-        decay: one row a label and ring: `label`, `distance_px`, `size_db` and `_low`, `_high`.
+        decay: one row a label, task and ring: `label`, `task`, `distance_px`, `size_db` and `_low`, `_high`.
     """
-    labels = list(dict.fromkeys(decay["label"]))
-    colours, markers = colours_of(labels), markers_of(labels)
-    floor = 1e-5
+    tasks = by_task(decay)
     with style():
-        figure = Figure(figsize=(WIDTH, 2.9))
-        axis = figure.subplots()
-        for label in labels:
-            rows = decay[decay["label"] == label].sort_values("distance_px")
-            at = rows["distance_px"].to_numpy(float)
-            middle = rows["size_db"].where(rows["size_db"] > floor)  # what cannot reach is exactly 0: no line there
-            low, high = (rows[name].clip(lower=floor).where(middle.notna()) for name in ("size_db_low", "size_db_high"))
-            axis.plot(at, middle, marker=markers[label], color=colours[label], label=label, markersize=3.5)
-            axis.fill_between(at, low, high, color=colours[label], alpha=0.15, linewidth=0)
-        axis.set_yscale("log")
-        axis.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
-        axis.set_xlabel("distance of the block to the ROI, px")
-        axis.set_ylabel("mean |effect| of a block, dB")
-        axis.set_xlim(0, float(decay["distance_px"].max()) + 2)
-        figure.legend(loc="outside right upper")
+        figure, key = keyed(list(decay["label"]), 2.9)
+        axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
+        for axis, (task, curves) in zip(axes, tasks, strict=True):
+            for label, rows in curves.groupby("label", sort=False):
+                _decaying(axis, rows.sort_values("distance_px"), key[str(label)])
+            axis.set_yscale("log")
+            axis.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
+            axis.set_xlabel("distance to the ROI, px")
+            axis.set_title(task if len(tasks) > 1 else "")
+        axes[0].set_ylabel("mean |effect| of a block, dB")
+        axes[0].set_xlim(0, float(decay.loc[decay["size_db"] > FLOOR, "distance_px"].max()) + 2)
     return figure
+
+
+def _decaying(axis: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
+    at = rows["distance_px"].to_numpy(float)
+    middle = rows["size_db"].where(rows["size_db"] > FLOOR)  # what cannot reach is exactly 0: no line there
+    low, high = (rows[name].clip(lower=FLOOR).where(middle.notna()) for name in ("size_db_low", "size_db_high"))
+    axis.plot(at, middle, markersize=3.5, **look)
+    axis.fill_between(at, low, high, color=look["color"], alpha=0.12, linewidth=0)
 
 
 def paired_decay_plot(paired: pd.DataFrame) -> Figure:
@@ -82,26 +118,26 @@ def paired_decay_plot(paired: pd.DataFrame) -> Figure:
         paired: of `tables.paired_decay_table`; a ring without a band (NaN) has no spread between images.
     """
     pairs = list(paired.groupby(["first", "second"], sort=False))
-    floor, linear = 1e-5, 1e-3  # dB; curves end at the first, differences below the second are on a linear scale
+    linear = 1e-3  # dB; differences below are on a linear scale
     with style():
-        figure = Figure(figsize=(WIDTH, 2.2 * len(pairs)))
-        rows = figure.subplots(len(pairs), 2, squeeze=False)
+        figure = Figure(figsize=(WIDTH, 1.9 * len(pairs)))
+        rows = figure.subplots(len(pairs), 2, squeeze=False, sharex=True)
         for (left, right), (pair, rings) in zip(rows, pairs, strict=True):
             names = [str(name) for name in pair]
             colours, markers = colours_of(names), markers_of(names)
             at = rings["distance_px"].to_numpy(float)
             for name, column in zip(names, ("first_db", "second_db"), strict=True):
-                sizes = rings[column].where(rings[column] > floor)
+                sizes = rings[column].where(rings[column] > FLOOR)
                 left.plot(at, sizes, marker=markers[name], color=colours[name], label=name, markersize=3.5)
             left.set_yscale("log")
             left.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
-            left.set_ylabel("mean |effect| of a block, dB")
+            left.set_ylabel("mean |effect|\nof a block, dB")
             left.legend()
             right.plot(at, rings["estimate"], "o-", color="0.2", markersize=3.5)
             right.fill_between(at, rings["low"], rings["high"], color="0.2", alpha=0.15, linewidth=0)
             right.set_yscale("symlog", linthresh=linear)
             right.axhline(0, color="0.4", linewidth=0.7)
-            right.set_ylabel("first - second, dB")
+            right.set_ylabel("first minus\nsecond, dB")
             right.set_title(f"{rings['images'].iloc[0]} images, p {rings['p'].iloc[0]:.2g} for the whole curve", size=8)
         for axis in rows[-1]:
             axis.set_xlabel("distance of the block to the ROI, px")
@@ -109,114 +145,118 @@ def paired_decay_plot(paired: pd.DataFrame) -> Figure:
 
 
 def radius_plot(summary: pd.DataFrame) -> Figure:
-    """Draw the radius that holds 90 % of the effect against what the network's structure lets it reach.
+    """Draw the radius that holds 90 % of the effect against what the network's structure lets it reach, by task.
 
     Args:
-        summary: one row a model with `label`, `reach_px` (NaN: the whole image), `r90_px` and its `_low`, `_high`.
+        summary: one row a model and task with `label`, `task`, `reach_px` (NaN: the whole image), `r90_px` and its
+            `_low`, `_high`.
     """
     rows = summary.dropna(subset=["r90_px"])
     finite = rows["reach_px"].dropna()
-    far = FAR * float(finite.max()) + 8 if len(finite) else 64.0
-    labels = list(rows["label"])
-    colours, markers = colours_of(labels), markers_of(labels)
+    far = FAR * float(finite.max()) if len(finite) else 64.0
+    tasks = by_task(rows)
     with style():
-        figure = Figure(figsize=(WIDTH, 2.9))
-        axis = figure.subplots()
-        for row in rows.to_dict("records"):
-            placed = row | {"reach_px": far if np.isnan(row["reach_px"]) else row["reach_px"]}
-            placed |= {"reach_px_low": placed["reach_px"], "reach_px_high": placed["reach_px"]}
-            _point(axis, placed, "reach_px", "r90_px", markers[row["label"]], colours[row["label"]])
-        if rows["reach_px"].isna().any():
-            axis.axvline(far, color="0.6", linewidth=0.6, linestyle="--", zorder=0)
-            axis.text(far, axis.get_ylim()[1], "whole image ", ha="right", va="top", fontsize=7, color="0.4")
-        axis.set_xlabel("theoretical reach, clean px")
-        axis.set_ylabel("r90: radius of 90 % of the effect, px")
-        handles = [axis.plot([], [], markers[name], color=colours[name], label=name)[0] for name in labels]
-        figure.legend(handles=handles, loc="outside right upper")
+        figure, key = keyed(list(rows["label"]), 2.9, linestyle="none")
+        axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
+        for axis, (task, models) in zip(axes, tasks, strict=True):
+            for row in beside_each_other(models, far).to_dict("records"):
+                _point(axis, row, ("reach_px", "r90_px"), key[row["label"]])
+            if rows["reach_px"].isna().any():
+                axis.axvline(far, color="0.6", linewidth=0.6, linestyle="--", zorder=0)
+            axis.set_title(task if len(tasks) > 1 else "")
+            axis.set_xlabel("theoretical reach, clean px")
+        axes[0].set_ylabel("r90: radius of 90 % of the effect, px")
+        _powers_of_two(axes[0], rows, far)
     return figure
+
+
+def beside_each_other(models: pd.DataFrame, far: float) -> pd.DataFrame:
+    """Return the rows placed for a logarithmic axis: the whole image at `far`, models of one reach side by side."""
+    reach = models["reach_px"].fillna(far)
+    step = models.assign(reach=reach).groupby("reach").cumcount() - (reach.map(reach.value_counts()) - 1) / 2
+    placed = reach * APART**step
+    return models.assign(reach_px=placed, reach_px_low=placed, reach_px_high=placed)
+
+
+def _powers_of_two(axis: Axes, rows: pd.DataFrame, far: float) -> None:
+    """Give both axes the scale on which radii are compared; an interval far beyond all radii runs out of the axis."""
+    whole = rows["reach_px"].isna().any()
+    most = {"x": far if whole else rows["reach_px"].max(), "y": 2 * rows["r90_px"].max()}
+    least = {"x": rows["reach_px"].fillna(far).min(), "y": rows["r90_px"].min()}
+    for name in ("x", "y"):
+        steps = (1, 1.5) if most[name] < 8 * least[name] else (1,)
+        ticks = sorted(2**power * step for power in range(2, 11) for step in steps)
+        ticks = [round(tick) for tick in ticks if least[name] / 1.3 < tick < most[name] * 1.25]
+        labels = [str(tick) for tick in ticks]
+        if name == "x" and whole:
+            ticks = [tick for tick in ticks if tick < far / 1.25]
+            ticks, labels = [*ticks, far], [*(str(tick) for tick in ticks), "whole\nimage"]
+        getattr(axis, f"set_{name}scale")("log", base=2)
+        getattr(axis, f"set_{name}ticks")(ticks, labels=labels)
+    axis.set_xlim(least["x"] / 1.3, most["x"] * 1.3)
+    axis.set_ylim(least["y"] / 1.3, most["y"])
 
 
 def verdict_plot(summary: pd.DataFrame, look: Look) -> Figure:
-    """Draw for every model the mean share of blocks of each verdict among all blocks outside the ROI.
+    """Draw for every task and model the mean share of blocks of each verdict among all blocks outside the ROI.
 
     Args:
-        summary: one row a model with `label` and `share_positive`, `share_negative`, `share_undecided`.
+        summary: one row a model and task with `label`, `task` and the shares of `VERDICTS`.
         look: gives the colours of the two signs.
     """
-    positive, negative = sign_colours(look)
-    parts = (
-        ("share_positive", positive, ""),
-        ("share_negative", negative, ""),
-        ("share_undecided", (0.93,) * 3, "////"),
-    )
+    tasks = by_task(summary)
     with style():
-        figure = Figure(figsize=(WIDTH, 0.24 * len(summary) + 0.8))
-        axis = figure.subplots()
-        left = np.zeros(len(summary))
-        for column, colour, hatch in parts:
-            share = summary[column].to_numpy(float) * 100
-            name = column.removeprefix("share_")
-            axis.barh(
-                summary["label"], share, left=left, color=colour, hatch=hatch, edgecolor="0.4", lw=0.4, label=name
-            )
-            left += share
-        axis.invert_yaxis()
-        axis.set_xlabel("blocks outside the ROI, % (the rest: no effect, or out of reach)")
-        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
-    return figure
-
-
-def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]], *, log: bool = False) -> Figure:
-    """Draw quantities against a varied setting, one panel a quantity and one line a model, with bands over images.
-
-    Args:
-        table: one row a model and setting: `model`, `x`, every quantity with `_low`, `_high`.
-        x: column of the setting.
-        columns: quantity and axis label.
-        log: whether the setting's axis is logarithmic.
-    """
-    models = list(dict.fromkeys(table["model"]))
-    colours, markers = colours_of(models), markers_of(models)
-    with style():
-        figure = Figure(figsize=(WIDTH, 2.5))
-        axes = figure.subplots(1, len(columns), squeeze=False)[0]
-        for axis, (column, label) in zip(axes, columns, strict=True):
-            for model in models:
-                rows = table[table["model"] == model].sort_values(x)
-                axis.plot(
-                    rows[x], rows[column], marker=markers[model], color=colours[model], label=model, markersize=3.5
-                )
-                bands = rows[f"{column}_low"], rows[f"{column}_high"]
-                axis.fill_between(rows[x], *bands, color=colours[model], alpha=0.15, linewidth=0)
-            axis.set_xlabel(x.replace("_", " "))
-            axis.set_ylabel(label)
-            if log:
-                axis.set_xscale("log", base=2)
-                axis.set_xticks(sorted(table[x].unique()), labels=[f"{value:g}" for value in sorted(table[x].unique())])
-                axis.minorticks_off()
-        axes[-1].legend()
+        figure = Figure(figsize=(WIDTH, 0.24 * len(summary) + 0.25 * len(tasks) + 0.6))
+        heights = [len(rows) + 1 for _, rows in tasks]
+        axes = figure.subplots(len(tasks), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+        for axis, (task, rows) in zip(axes, tasks, strict=True):
+            left = np.zeros(len(rows))
+            alike = rows["share_all_equal"].to_numpy(float) * 100
+            shares = [rows[f"share_{name}"].to_numpy(float) * 100 for name in ("positive", "negative", "undecided")]
+            shares = [*shares[:2], shares[2] - alike, alike]
+            for share, patch in zip(shares, verdict_key(look)[:4], strict=True):
+                axis.barh(rows["label"], share, left=left, **patch)
+                left += share
+            axis.invert_yaxis()
+            axis.set_title(task if len(tasks) > 1 else "", loc="left")
+        coloured = summary[["share_positive", "share_negative", "share_undecided"]].sum(axis=1)
+        axes[-1].set_xlim(0, max(103 * float(coloured.max()), 1))
+        axes[-1].set_xlabel("blocks outside the ROI, % (the rest: no effect, or out of reach)")
+        handles = [Patch(**patch) for patch in verdict_key(look)[:4]]
+        figure.legend(handles=handles, loc="outside upper right", ncols=4)
     return figure
 
 
 def forest_plot(claims: pd.DataFrame) -> Figure:
-    """Draw every claim's estimate and interval against its margin, coloured by verdict.
+    """Draw every claim's estimate and interval over the range in which the hypothesis puts it, coloured by verdict.
 
     Args:
-        claims: one row a claim: `id`, `estimate`, `low`, `high`, `margin`, `unit`, `verdict`.
+        claims: one row a claim: `id`, `says`, `estimate`, `low`, `high`, `expected`, `margin`, `unit`, `verdict`.
     """
-    colours = {"supports": "#0173b2", "contradicts": "#d55e00", "undecided": "0.5"}
     rows = claims.dropna(subset=["estimate"])
     with style():
-        figure = Figure(figsize=(WIDTH, 0.42 * max(len(rows), 1) + 0.5))
+        figure = Figure(figsize=(WIDTH, 0.47 * max(len(rows), 1) + 0.3))
         axes = figure.subplots(max(len(rows), 1), 1, squeeze=False)[:, 0]
         for axis, row in zip(axes, rows.to_dict("records"), strict=False):
-            colour = colours[row["verdict"]]
-            axis.plot([row["low"], row["high"]], [0, 0], color=colour)
-            axis.plot(row["estimate"], 0, "o", color=colour)
-            axis.axvline(0, color="0.3", linewidth=0.7)
-            if row["margin"]:
-                axis.axvspan(-row["margin"], row["margin"], color="0.9", zorder=0)
-            axis.set_yticks([0], [f"{row['id']}\n({row['verdict']}; {row['unit']})"])
-            axis.set_ylim(-1, 1)
-            axis.tick_params(axis="x", pad=1)
+            _claim(axis, row)
     return figure
+
+
+def _claim(axis: Axes, row: dict[Any, Any]) -> None:
+    colour = {"supports": "#0173b2", "contradicts": "#d55e00", "undecided": "0.4"}[row["verdict"]]
+    margin = row["margin"]
+    ends = [end for end in (row["low"], row["high"], row["estimate"], 0.0) if np.isfinite(end)]
+    edges = [-margin, margin] if row["expected"] == "equal" else [margin]
+    room = 0.06 * (max(ends + edges) - min(ends + edges))
+    axis.set_xlim(min(ends + edges) - room, max(ends + edges) + room)
+    left, right = axis.get_xlim()
+    expected = {"equal": (-margin, margin), "greater": (margin, right), "less": (left, margin)}[row["expected"]]
+    axis.axvspan(*expected, color="#cfe6f5", linewidth=0, zorder=0)
+    axis.axvline(0, color="0.3", linewidth=0.7)
+    axis.plot([row["low"], row["high"]], [0, 0], color=colour)
+    axis.plot(row["estimate"], 0, "o", color=colour, markersize=4)
+    axis.set_yticks([0], [f"{row['verdict']}\n({row['unit']})"], color=colour)
+    axis.set_ylim(-1, 1)
+    axis.grid(visible=False)
+    axis.tick_params(axis="both", pad=1, labelsize=6, length=2)
+    axis.set_title(f"{row['id']}  {row['says']}", loc="left", fontsize=6.5, pad=1.5)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
 
-from cem_bench.figures import Look
+from cem_bench.figures import ROI_GREEN, Look
 
 WIDTH = 6.9  # inches: two columns of an article
 RC = {
@@ -31,6 +32,9 @@ RC = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
+DEAD_GREY, ALL_EQUAL_GREY = (0.8,) * 3, (0.92,) * 3
+TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)  # of logarithmic axes in dB
+ALL_EQUAL = "undecided: all draws equal"
 MARKERS = "osD^vP*Xp<>hd8"
 
 
@@ -50,6 +54,25 @@ def colours_of(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
 def markers_of(names: Sequence[str]) -> dict[str, str]:
     """Give every name a marker."""
     return {name: MARKERS[index % len(MARKERS)] for index, name in enumerate(names)}
+
+
+def verdict_key(look: Look) -> list[dict[str, Any]]:
+    """Return the look of every verdict and what else a block may be, as arguments of a patch, in the legend's order.
+
+    Blocks whose draws are all equal have no spread to test by: undecided, but not for draws that disagree.
+    """
+    positive, negative = sign_colours(look)
+    fills = (
+        ("positive", positive, ""),
+        ("negative", negative, ""),
+        ("undecided", (0.97,) * 3, "////////"),
+        (ALL_EQUAL, ALL_EQUAL_GREY, ""),
+        ("no effect", (1.0,) * 3, ""),
+        ("out of reach", DEAD_GREY, ""),
+        ("ROI", ROI_GREEN, ""),
+    )
+    edge = {"edgecolor": "0.4", "linewidth": 0.4}
+    return [{"label": label, "facecolor": colour, "hatch": hatch} | edge for label, colour, hatch in fills]
 
 
 def sign_colours(look: Look) -> tuple[tuple[float, ...], tuple[float, ...]]:

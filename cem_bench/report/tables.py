@@ -31,6 +31,7 @@ AVERAGED = (
     "share_positive",
     "share_negative",
     "share_undecided",
+    "share_all_equal",
     "share_effect_paper",
     "flip_rate",
     "icc",
@@ -91,15 +92,13 @@ def _spread(name: str, interval: tuple[float, float, float]) -> dict[str, float]
 
 
 def decay_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
-    """Return the cross-fit |effect| of a block by its distance to the ROI, a model and variant, with intervals."""
+    """Return the cross-fit |effect| of a block by its distance to the ROI, by model, variant and task."""
     curves = decay_curves(cells)
     curves["label"] = [label(model, variant) for model, variant in zip(curves["model"], curves["variant"], strict=True)]
     found = []
-    for (name, at), part in curves.groupby(["label", "distance_px"], sort=False):
-        interval = over_images(part["size_db"], part["image"])
-        found.append(
-            {"label": name, "distance_px": at, "images": part["image"].nunique(), **_spread("size_db", interval)}
-        )
+    for (task, name, at), part in curves.groupby(["task", "label", "distance_px"], sort=False):
+        row = {"label": name, "task": task, "distance_px": at, "images": part["image"].nunique()}
+        found.append(row | _spread("size_db", over_images(part["size_db"], part["image"])))
     return pd.DataFrame(found)
 
 

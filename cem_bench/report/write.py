@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cem_bench.store import write_atomically
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
 PAIRED = ("psnr_roi_db", "positive_mass_db", "negative_mass_db", "far_mass_db", "r90_px")
-PANEL_COLUMNS, PANEL_SCENES = 7, 3
+PANEL_SCENES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,12 @@ class Experiment:
     def options(self) -> Mapping[str, Any]:
         """The file's `report` part."""
         return self.said.get("report") or {}
+
+    @property
+    def hypotheses(self) -> list[str]:
+        """Names of the claims that were stated on this experiment."""
+        said: Any = OmegaConf.to_container(OmegaConf.load(CONF / "claims.yaml"))
+        return [claim["id"] for claim in said["claims"] if claim["experiment"] == self.name]
 
 
 def read_experiment(name: str, output: Path, palette: str) -> Experiment:
@@ -121,6 +128,8 @@ def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
     if len(experiment.paired):
         contents["paired"] = experiment.paired
         contents["decay_paired"] = experiment.paired_decay
+    if experiment.options.get("lam_steps"):
+        contents["lam"] = lam_rows.agreement_table(experiment.cells)
     paths = []
     for stem, table in contents.items():
         write_atomically(folder / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g").encode())
@@ -170,15 +179,22 @@ def _scenes(experiment: Experiment, shown: Path, private: Path) -> list[Path]:
     for (scene, task), cells in sorted(by_scene.items()):
         folder = shown if scene in scenes[:PANEL_SCENES] else private
         name = f"{scene}_{task}" if len(tasks) > 1 else scene
-        for number, start in enumerate(range(0, len(cells), PANEL_COLUMNS)):
-            stem = f"scene_{name}" + (f"_part{number + 1}" if len(cells) > PANEL_COLUMNS else "")
-            figure = panels.scene_figure(cells[start : start + PANEL_COLUMNS], experiment.palette)
+        for number, part in enumerate(_evenly(cells)):
+            stem = f"scene_{name}" + (f"_part{number + 1}" if len(cells) > panels.MOST else "")
+            figure = panels.scene_figure(part, experiment.palette)
             paths += save_figure(figure, folder / stem) if folder is shown else _private(figure, folder / stem)
         if folder is shown and experiment.options.get("lam_steps"):
             paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), folder / f"lam_{name}")
         if scene in scenes[:1]:
             paths += _pair(experiment, cells, shown / f"difference_{name}")
     return paths
+
+
+def _evenly(cells: Sequence[StoredCell]) -> list[Sequence[StoredCell]]:
+    """Return the cells in as few parts as fit a page, all of one size but for one cell."""
+    parts = -(-len(cells) // panels.MOST)
+    ends = [round(len(cells) * part / parts) for part in range(parts + 1)]
+    return [cells[start:end] for start, end in pairwise(ends)]
 
 
 def _private(figure: Figure, stem: Path) -> list[Path]:

@@ -60,10 +60,11 @@ def test_redraws_without_torch_and_to_the_same_bytes(stored: Path) -> None:
     write_report("denoise_ca", stored)
     assert first == {path.name: path.read_bytes() for path in (stored / "denoise_ca").iterdir()}
     page = first["README.md"].decode()
-    assert "**Answer.** Over 2 images" in page
+    assert "Of DnCNN, compared with FFDNet over 2 images: PSNR of the ROI not told apart, " in page
+    assert "judged in [../claims](../claims/README.md): 2a, " in page
     assert "python -m cem_bench +experiment=denoise_ca" in page
     assert "**Repeatability.** Between even and odd draws" in page
-    assert "Decay curves, DnCNN - FFDNet: p 0.5 over 2 images; they differ at no distance." in page
+    assert "Decay curves, DnCNN - FFDNet, over 2 images: told apart at no distance (p 0.5, whole curve)." in page
 
 
 def test_every_column_is_in_the_dictionary(stored: Path) -> None:

@@ -1,0 +1,114 @@
+"""Laws of the figures: what is drawn is what the tables say, and it fits a page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from cem_bench import maps
+from cem_bench.figures import Look
+from cem_bench.report import ablations, panels, plots
+from cem_bench.report.collect import StoredCell
+from cem_bench.report.measures import measure_cell
+from cem_bench.report.style import ALL_EQUAL_GREY, WIDTH
+from cem_bench.report.tables import cells_table, decay_table, summary_table
+from cem_bench.report.write import _evenly
+
+LIVE = [block for block in range(64) if block not in (27, 28, 35, 36)]
+
+
+def mixed(make, rng: np.random.Generator, **said) -> StoredCell:
+    """Block 0 positive; 1 and 2 without spread: at 0, and far above tol; 3 in doubt; none elsewhere."""
+    effects = {block: rng.normal(0, 1e-4, 6) for block in LIVE}
+    effects |= {0: rng.normal(0.5, 0.01, 6), 1: np.zeros(6), 2: np.full(6, 0.4), 3: rng.normal(0.02, 0.1, 6)}
+    return make(effects, **said)
+
+
+def test_equal_draws_under_tol_are_a_kind_of_undecided(make, rng: np.random.Generator) -> None:
+    row = measure_cell(mixed(make, rng))
+    assert (row["blocks_positive"], row["blocks_undecided"], row["blocks_all_equal"]) == (1, 3, 1)
+    assert row["share_all_equal"] == pytest.approx(1 / 60)
+
+
+def test_equal_draws_under_tol_are_plain_grey_and_draws_in_doubt_are_hatched(make, rng: np.random.Generator) -> None:
+    cell = mixed(make, rng)
+    axes = Figure().subplots()
+    panels.draw_verdicts(axes, cell.table, cell, Look())
+    hatched = [patch.get_xy() for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
+    assert hatched == [(16, 0), (24, 0)]
+    painted = np.asarray(axes.images[0].get_array())
+    assert painted.shape == (8, 8, 3)
+    assert np.allclose(painted[0, 1], ALL_EQUAL_GREY)
+    assert np.allclose(painted[0, 0], Look().cmap(0.85)[:3])
+    assert np.allclose(painted[7], 1)
+    assert axes.get_title() == "+1  −0  ?3"
+
+
+@pytest.mark.parametrize("count", range(1, 31))
+def test_parts_of_a_scene_are_few_even_and_fit(count: int) -> None:
+    parts = _evenly(list(range(count)))  # pyright: ignore[reportArgumentType]
+    sizes = [len(part) for part in parts]
+    assert [one for part in parts for one in part] == list(range(count))
+    assert max(sizes) <= panels.MOST
+    assert max(sizes) - min(sizes) <= 1
+    assert len(parts) == -(-count // panels.MOST)
+
+
+def test_a_scene_of_many_models_and_a_pair_are_no_wider_than_a_page(make, rng: np.random.Generator) -> None:
+    cells = [mixed(make, rng, model=f"a_model_of_long_name_{number}") for number in range(panels.MOST)]
+    for figure in (panels.scene_figure(cells), panels.pair_figure(*cells[:2])):
+        assert figure.get_figwidth() <= WIDTH + 1e-9
+
+
+def test_long_names_break_where_they_fit() -> None:
+    assert panels.folded("FFDNet", 1) == "FFDNet"
+    assert panels.folded("RCAN_DN_none_seed1", 0.9) == "RCAN_DN_none_\nseed1"
+    assert panels.folded("anamewithoutanybreak", 0.9) == "anamewithoutanybreak"
+
+
+@pytest.mark.parametrize("largest", [1e-9, 0.03, 0.26, 1.0, 7.0])
+def test_differences_are_magnified_by_a_power_of_two_that_clips_none(largest: float) -> None:
+    effect = np.array([[0.0, largest], [np.nan, -largest / 2]])
+    shown = maps.EffectMap(effect, np.zeros((2, 2), np.int8), np.ones((2, 2), int), 0.01)
+    look, times = panels.magnified(Look(1.0), shown)
+    assert look.bound == 1.0 / times
+    assert largest <= look.bound or times == 1
+    assert largest > look.bound / 2 or times == 64
+
+
+def test_a_network_of_two_tasks_is_drawn_and_averaged_by_task(make, rng: np.random.Generator) -> None:
+    cells = []
+    for task, size in (("DN", 0.1), ("SR", 1.0)):
+        for image in ("coffee", "rocket"):
+            effects = {block: np.abs(rng.normal(size * (block == 26), 1e-3, 6)) for block in LIVE}
+            cell = make(effects, image=f"{image}{task}")
+            cells.append(StoredCell({**cell.entry, "task": task}, cell.folder, cell.rule))
+    decay = decay_table(cells).set_index(["task", "distance_px"])["size_db"]
+    assert decay["SR", 8] == pytest.approx(10 * decay["DN", 8], rel=0.1)
+    summary = summary_table(cells_table(cells))
+    figure = plots.verdict_plot(summary, Look())
+    assert [len(axis.get_yticklabels()) for axis in figure.axes] == [1, 1]
+    for axis, task in zip(figure.axes, ("DN", "SR"), strict=True):
+        row = summary.set_index("task").loc[task]
+        width = sum(patch.get_width() for patch in axis.patches if isinstance(patch, Rectangle))
+        assert width == pytest.approx(100 * (row["share_positive"] + row["share_negative"] + row["share_undecided"]))
+        assert axis.get_title(loc="left") == task
+    assert len(plots.mass_plot(summary, Look()).axes) == 4
+    assert len(plots.radius_plot(summary).axes) == len(plots.decay_plot(decay_table(cells)).axes) == 2
+
+
+def test_maps_of_two_settings_agree_as_far_as_they_are_alike(make, rng: np.random.Generator) -> None:
+    cell = mixed(make, rng)
+    other = make({block: -draws for block, draws in cell.effects.items()}, model="B")
+    as_pool = [
+        StoredCell({**one.entry, "model": "A", "variant": {"donors": pool}}, one.folder, one.rule)
+        for one, pool in ((cell, "x"), (cell, "y"), (other, "z"))
+    ]
+    found = ablations.agreement(as_pool, ends_only=False)
+    assert found["correlation"].tolist() == pytest.approx([1, -1, -1])
+    assert found["flip_rate"].tolist() == [0, 1, 1]
+    assert len(ablations.agreement(as_pool, ends_only=True)) == 1
+    coarse = StoredCell({**as_pool[2].entry, "block": 16}, other.folder, other.rule)
+    assert ablations.agreement([as_pool[0], coarse], ends_only=True).empty
