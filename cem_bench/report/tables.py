@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import measure_cell, over_images, ring_sizes, within_images
+from cem_bench.report.measures import SHARES, measure_cell, over_images, ring_sizes, within_images
 from cem_bench.stats.compare import cluster_test
 from cem_bench.stats.decay import compare_decay, decay
 
@@ -28,12 +28,7 @@ AVERAGED = (
     "di",
     "r50_px",
     "r90_px",
-    "share_positive",
-    "share_negative",
-    "share_undecided",
-    "share_all_equal",
-    "share_effect_paper",
-    "flip_rate",
+    *SHARES,
     "icc",
 )
 

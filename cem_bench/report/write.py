@@ -110,8 +110,10 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
     experiment = read_experiment(name, output, palette)
     tables = _write_tables(experiment, folder)
     figures = [path for stem, draw in _figures(experiment).items() for path in save_figure(draw(), folder / stem)]
-    figures += _scenes(experiment, folder, output / "private" / name)
-    _sweep_out(folder, figures)
+    private = output / "private" / name
+    figures += _scenes(experiment, folder, private)
+    for place in (folder, private):
+        _sweep_out(place, figures)
     page = folder / "README.md"
     write_atomically(page, pages.page(experiment, [path for path in figures if path.parent == folder]).encode())
     return [*tables, *figures, page]

@@ -51,10 +51,14 @@ def test_redraws_without_torch_and_to_the_same_bytes(stored: Path) -> None:
     from cem_bench.report import write_report
 
     (stored / "denoise_ca").mkdir(exist_ok=True)
-    (stored / "denoise_ca" / "scene_of_an_earlier_report.png").touch()
+    private = stored / "private" / "denoise_ca"
+    private.mkdir(parents=True)
+    for folder in (stored / "denoise_ca", private):
+        (folder / "scene_of_an_earlier_report.png").touch()
     first = redraw(stored)
     assert {"cells.csv", "summary.csv", "summary.tex", "paired.csv", "decay_paired.csv", "README.md"} <= set(first)
     assert "scene_of_an_earlier_report.png" not in first
+    assert not (private / "scene_of_an_earlier_report.png").exists()
     assert {"masses.png", "masses.svg", "decay.png", "radius.svg", "scene_shipped_coffee_1.png"} <= set(first)
     assert b"](decay_paired.png)" in first["README.md"]
     write_report("denoise_ca", stored)
