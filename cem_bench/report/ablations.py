@@ -24,6 +24,7 @@ SHOWN = (
     ("share_effect_paper", "share of blocks\nwith |mean| ≥ tol"),
     ("share_undecided", "share of blocks\nundecided"),
 )
+WIDE = 4.0  # times from the smallest to the largest number, from where an axis in dB is logarithmic
 # What a varied key is called, and whether its values are sizes.
 SETTINGS = {
     "draws": ("draws a block", True),
@@ -90,7 +91,7 @@ def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]],
     Args:
         table: one row a model and setting: `model`, `x`, every quantity with `_low`, `_high`.
         x: column of the setting.
-        columns: quantity and axis label; dB are drawn on a logarithmic scale.
+        columns: quantity and axis label; dB that span much are drawn on a logarithmic scale.
         ordered: whether the settings are sizes, on a logarithmic axis and joined by lines; else each stands alone.
     """
     with style():
@@ -100,15 +101,18 @@ def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]],
             (_joined if ordered else _apart)(axis, table, x, column)
             axis.set_xlabel(x)
             axis.set_ylabel(label)
-            if column.endswith("_db"):
-                axis.set_yscale("log")
-                axis.set_yticks(TICKS, labels=[f"{tick:g}" for tick in TICKS], minor=False)
-                axis.yaxis.set_minor_formatter(NullFormatter())
-                ends = table[[column, f"{column}_low", f"{column}_high"]].to_numpy(float)
-                axis.set_ylim(0.8 * np.nanmin(ends[ends > 0]), 1.25 * np.nanmax(ends))
+            if column.endswith("_db") and table[column].max() > WIDE * table[column].min() > 0:
+                _logarithmic(axis, table[[column, f"{column}_low", f"{column}_high"]].to_numpy(float))
         models = list(dict.fromkeys(table["model"]))
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(models))
     return figure
+
+
+def _logarithmic(axis: Axes, shown: np.ndarray) -> None:
+    axis.set_yscale("log")
+    axis.set_yticks(TICKS, labels=[f"{tick:g}" for tick in TICKS], minor=False)
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_ylim(0.8 * np.nanmin(shown[shown > 0]), 1.25 * np.nanmax(shown))
 
 
 def _joined(axis: Axes, table: pd.DataFrame, x: str, column: str) -> None:

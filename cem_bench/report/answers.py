@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cem_bench import maps
 from cem_bench.report.ablations import SETTINGS, agreement, setting_table, varied
 from cem_bench.report.lam_rows import agreement_table
 from cem_bench.report.measures import over_images
@@ -116,7 +117,7 @@ def of_settings(experiment: Experiment) -> str:
     values = [str(value) for value in dict.fromkeys(table["setting"])]
     settings = listed([values[0], values[-1]] if ordered else values)
     images = experiment.table["image"].nunique()
-    numbers = f"{name[0].upper()}{name[1:]} {settings}, over {images} images: {'; '.join(parts)}."
+    numbers = f"{name[0].upper()}{name[1:]}: {settings}. Over {images} images, {'; '.join(parts)}."
     return f"{numbers} {_agreeing(experiment, ordered=ordered)}"
 
 
@@ -128,11 +129,27 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 def _agreeing(experiment: Experiment, *, ordered: bool) -> str:
     found = agreement(experiment.cells, ends_only=ordered)
     if found.empty:
-        return "Their blocks differ, so that maps cannot be compared block by block."
+        return _left_out(experiment)
     words = []
     for model, rows in found.groupby("model", sort=False):
         r, (flips, low, high) = rows["correlation"].mean(), over_images(rows["flip_rate"], rows["image"])
         share = f"{100 * flips:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
         words.append(f"{model} at {r:.2f}, {share} of the coloured blocks change class")
     which = "these two settings" if ordered or len(experiment.table["variant"].unique()) == 2 else "two of these"
-    return f"Maps of one scene under {which} correlate: {'; '.join(words)}."
+    halves = span(100 * experiment.summary["flip_rate"], 0)
+    return (
+        f"Maps of one scene under {which} correlate: {'; '.join(words)} (between halves of one map's draws {halves} %)."
+    )
+
+
+def _left_out(experiment: Experiment) -> str:
+    """Say why maps of blocks of other sizes are no maps of the same: those with part of the ROI are left out whole."""
+    areas: dict[int, list[float]] = {}
+    for cell in experiment.cells:
+        block = cell.grid.block
+        areas.setdefault(block, []).append(float((cell.status == maps.ROI).sum() * block**2))
+    least, most = min(areas), max(areas)
+    return (
+        "Their blocks differ, so that maps cannot be compared block by block: those with part of the ROI, which are left "
+        f"out, cover {np.mean(areas[least]):,.0f} px of an image at {least} px and {np.mean(areas[most]):,.0f} at {most}."
+    )

@@ -16,7 +16,7 @@ from cem_bench import maps
 from cem_bench.figures import BOUND_DB, ROI_GREEN, Look, draw_bar, draw_map, draw_pie
 from cem_bench.report.collect import StoredCell
 from cem_bench.report.measures import all_equal
-from cem_bench.report.style import ALL_EQUAL, WIDTH, style, verdict_key
+from cem_bench.report.style import ALL_EQUAL, OF_ROI, WIDTH, style, verdict_key
 from cem_bench.stats.blocks import BlockTable
 from cem_bench.stats.compare import difference_table
 from cem_bench.stats.verdicts import NAMES, NONE
@@ -132,7 +132,7 @@ def draw_verdicts(
     kinds = np.where(codes == maps.UNREACHABLE, "out of reach", "no effect").astype(object).ravel()
     kinds[table.block] = [VERDICT_NAMES[int(code)] for code in table.verdict]
     kinds[table.block[all_equal(table)]] = ALL_EQUAL
-    kinds[codes.ravel() == maps.ROI] = "ROI"
+    kinds[codes.ravel() == maps.ROI] = OF_ROI
     patches = {patch["label"]: patch for patch in verdict_key(look)}
     colours = np.array([to_rgb(patches[kind]["facecolor"]) for kind in kinds]).reshape(*codes.shape, 3)
     axes.imshow(colours, interpolation="nearest", extent=(0, width, height, 0))

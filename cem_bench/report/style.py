@@ -35,6 +35,7 @@ RC = {
 DEAD_GREY, ALL_EQUAL_GREY = (0.8,) * 3, (0.92,) * 3
 TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)  # of logarithmic axes in dB
 ALL_EQUAL = "undecided: all draws equal"
+OF_ROI = "blocks of the ROI"
 MARKERS = "osD^vP*Xp<>hd8"
 
 
@@ -69,7 +70,7 @@ def verdict_key(look: Look) -> list[dict[str, Any]]:
         (ALL_EQUAL, ALL_EQUAL_GREY, ""),
         ("no effect", (1.0,) * 3, ""),
         ("out of reach", DEAD_GREY, ""),
-        ("ROI", ROI_GREEN, ""),
+        (OF_ROI, ROI_GREEN, ""),
     )
     edge = {"edgecolor": "0.4", "linewidth": 0.4}
     return [{"label": label, "facecolor": colour, "hatch": hatch} | edge for label, colour, hatch in fills]
