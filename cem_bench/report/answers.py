@@ -136,10 +136,8 @@ def _agreeing(experiment: Experiment, *, ordered: bool) -> str:
         share = f"{100 * flips:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
         words.append(f"{model} at {r:.2f}, {share} of the coloured blocks change class")
     which = "these two settings" if ordered or len(experiment.table["variant"].unique()) == 2 else "two of these"
-    halves = span(100 * experiment.summary["flip_rate"], 0)
-    return (
-        f"Maps of one scene under {which} correlate: {'; '.join(words)} (between halves of one map's draws {halves} %)."
-    )
+    halves = f" (between halves of one map {span(100 * experiment.summary['flip_rate'], 0)} %)"
+    return f"Maps of one scene under {which} correlate: {'; '.join(words)}{'' if ordered else halves}."
 
 
 def _left_out(experiment: Experiment) -> str:
@@ -150,6 +148,6 @@ def _left_out(experiment: Experiment) -> str:
         areas.setdefault(block, []).append(float((cell.status == maps.ROI).sum() * block**2))
     least, most = min(areas), max(areas)
     return (
-        "Their blocks differ, so that maps cannot be compared block by block: those with part of the ROI, which are left "
-        f"out, cover {np.mean(areas[least]):,.0f} px of an image at {least} px and {np.mean(areas[most]):,.0f} at {most}."
+        "Their blocks differ, so that maps cannot be compared block by block: those with part of the ROI, which are "
+        f"left out, cover {np.mean(areas[least]):,.0f} px at {least} and {np.mean(areas[most]):,.0f} px at {most}."
     )
