@@ -56,15 +56,20 @@ def of_pairs(experiment: Experiment) -> str:
     if rows.empty:
         return ""
     if experiment.options.get("summary_figure"):
-        radius = rows[rows["quantity"] == "r90_px"].to_dict("records")
-        each = "; ".join(f"{row['first']} - {row['second']} {_interval(row, 1, 'px')}" for row in radius)
-        return f"Difference in that radius, over {radius[0]['images']} images: {each}."
+        pairs = rows.pivot_table(["estimate", "low", "high"], ["first", "second"], "quantity", sort=False)
+        each = "; ".join(_nearer(f"{first} - {second}", row) for (first, second), row in pairs.iterrows())  # pyright: ignore
+        return f"Differences in that radius, over up to {rows['images'].max()} images: {each}."
     first, second = rows.iloc[0]["first"], rows.iloc[0]["second"]
     pair = rows[(rows["first"] == first) & (rows["second"] == second)].set_index("quantity").to_dict("index")
     words = [_compared(pair[how[0]], *how[1:]) for how in COMPARED if how[0] in pair]
     images = int(rows.iloc[0]["images"])
     over = f"{images} images" if images > 1 else "a single image"
     return f"Of {first}, compared with {second} over {over}: {'; '.join(words)}."
+
+
+def _nearer(pair: str, row: pd.Series) -> str:
+    radius = {end: row[end, "r90_px"] for end in ("estimate", "low", "high")}
+    return f"{pair} {_interval(radius, 1, 'px')} at a PSNR of {row['estimate', 'psnr_roi_db']:+.2f} dB"
 
 
 def _compared(row: dict[Any, Any], name: str, digits: int, unit: str, more: str, less: str) -> str:

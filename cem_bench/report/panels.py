@@ -72,7 +72,8 @@ def folded(name: str, inches: float) -> str:
 def legend(figure: Figure, look: Look) -> None:
     """Say below a figure what the colours of verdicts mean."""
     handles = [Patch(**patch) for patch in verdict_key(look)]
-    figure.set_layout_engine("constrained", h_pad=0.06)  # square images shift within their cells, titles with them
+    # square images shift within their cells, and titles with them: leave room above
+    figure.set_layout_engine("constrained", h_pad=0.06, rect=(0, 0, 1, 0.97))
     columns = max(1, round(figure.get_figwidth() / 1.7))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=6.5, handlelength=1.6)
 
