@@ -34,6 +34,7 @@ COLUMNS = {
     "images": "images",
     "cells": "cells",
     "psnr_roi_db": "PSNR of ROI, dB",
+    "psnr_gain_db": "above the others there, dB",
     "positive_mass_db": "positive mass, dB",
     "negative_mass_db": "negative mass, dB",
     "r90_px": "r90, px",
@@ -50,11 +51,13 @@ QUANTITIES = {
 
 
 def shown(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the summary as it is printed: estimate with interval in one cell."""
-    rows = []
+    """Return the summary as it is printed: estimate with interval in one cell, gains where scenes differ."""
+    rows, left_out = [], () if uneven(summary) else ("psnr_gain_db",)
     for row in summary.to_dict("records"):
         text = {}
         for column, title in COLUMNS.items():
+            if column in left_out:
+                continue
             value = row[column]
             if f"{column}_low" not in row:
                 text[title] = value
@@ -66,6 +69,11 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
             text[title] = f"{value * factor:.{digits}f}{interval}"
         rows.append(text)
     return pd.DataFrame(rows)
+
+
+def uneven(summary: pd.DataFrame) -> bool:
+    """Say whether rows of a task are means over unequal numbers of scenes."""
+    return bool((summary.groupby("task")["cells"].nunique() > 1).any())
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -170,10 +178,16 @@ def joined_rules(rules: Sequence[str]) -> str:
 def table_note(experiment: Experiment) -> str:
     """Return what the table's intervals mean."""
     within = ", differences between images taken out" if is_ablation(experiment.table) else ""
+    scenes = (
+        " Rows of fewer cells are means over fewer scenes: compare them in 'above the others there' (minus the mean, "
+        "scene by scene, of the models that have most) and in paired differences, not in PSNR."
+        if uneven(experiment.summary)
+        else ""
+    )
     return (
         f"Means over images with 95 % intervals over them (cluster bootstrap, below ten images Student's){within}. "
         "Masses are cross-fit sums over blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper "
-        f"counts; {UNKNOWN}: the images cannot tell; verdict counts are in `cells.csv`."
+        f"counts; {UNKNOWN}: the images cannot tell; verdict counts are in `cells.csv`.{scenes}"
     )
 
 

@@ -63,3 +63,12 @@ def test_what_is_missing_is_listed_once_a_reason() -> None:
         "- scenes `two`, `three`: could run here, left out of the last command; add `scene=two,three`",
         "- failed: D on one",
     ]
+
+
+def test_rows_over_other_scenes_are_shown_with_what_can_be_compared() -> None:
+    ends = {f"{name}_{end}": 0.0 for name in pages.COLUMNS for end in ("low", "high") if name[-3:] in ("_db", "_px")}
+    row = dict.fromkeys(pages.COLUMNS, 1.0) | ends | {"task": "SR", "cells": 34}
+    even = pd.DataFrame([row, row])
+    assert pages.COLUMNS["psnr_gain_db"] not in pages.shown(even)
+    assert pages.COLUMNS["psnr_gain_db"] in pages.shown(pd.DataFrame([row, row | {"cells": 17}]))
+    assert pages.COLUMNS["psnr_gain_db"] not in pages.shown(pd.DataFrame([row, row | {"cells": 17, "task": "DN"}]))
