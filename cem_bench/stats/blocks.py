@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem_bench.stats.estimates import RESOLUTION, Estimate, robust_interval
-from cem_bench.stats.sequential import interval, sequential_p_values, strata_count
+from cem_bench.stats.sequential import by_length, interval, sequential_p_values, strata_count
 from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE, UNDECIDED, decide
 
 __all__ = ["BlockTable", "block_table"]
 
 Array = NDArray[np.float64]
+ESTIMATED = ("mean", "error", "low", "high", "robust_low", "robust_high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,37 +113,34 @@ def block_table(
             raise ValueError(
                 f"block {block}: {bad} of {len(draws)} draws are not finite; leave out draws that were not run"
             )
-    count = strata_count(labels)
-    rows = []
-    for block, draws in effects.items():
-        strata = None if labels is None else labels[block]
-        rows.append(_row(draws, interval(draws, strata, 1 - level, looks=looks, tol=tol, count=count), 1 - level))
-    n, mean, error, low, high, robust_low, robust_high, below = np.array(rows, dtype=np.float64).reshape(-1, 8).T
+    rows = {name: np.full(len(effects), np.nan) for name in ESTIMATED}
+    for places, draws, strata in by_length(effects, labels):
+        plain = interval(draws, strata, 1 - level, looks=looks, tol=tol, count=strata_count(labels))
+        for name, values in zip(ESTIMATED, _columns(draws, plain, 1 - level), strict=True):
+            rows[name][places] = values
     p = sequential_p_values(effects, tol, looks, labels)
     eight = [np.mean(effects_8bit[block]) if effects_8bit and len(effects_8bit[block]) else np.nan for block in effects]
     return BlockTable(
         np.array(list(effects), dtype=np.int64),
-        n.astype(np.int64),
-        mean,
-        error,
-        low,
-        high,
-        robust_low,
-        robust_high,
-        p.effect,
-        p.none,
-        decide(p, level, correction),
-        below.astype(bool),
-        np.array(eight, dtype=np.float64),
-        tol,
-        level,
-        correction,
+        np.array([len(draws) for draws in effects.values()], dtype=np.int64),
+        **rows,
+        p_effect=p.effect,
+        p_none=p.none,
+        verdict=decide(p, level, correction),
+        below_resolution=np.array([_below(draws) for draws in effects.values()], dtype=bool),
+        mean_8bit=np.array(eight, dtype=np.float64),
+        tol=tol,
+        level=level,
+        correction=correction,
     )
 
 
-def _row(draws: Array, plain: Estimate, confidence: float) -> tuple[float, ...]:
-    """Return n, mean, error, low, high, robust low, robust high, below resolution of one block."""
+def _columns(draws: Array, plain: Estimate, confidence: float) -> tuple[Array, ...]:
+    """Return what ESTIMATED names of blocks that have one number of draws, (m,) each."""
     robust = robust_interval(draws, confidence)
-    below = len(draws) > 0 and (np.abs(draws).max() < RESOLUTION or (len(draws) > 1 and np.ptp(draws) == 0))
-    ends = (plain.low, plain.high, robust.low, robust.high)
-    return (len(draws), float(plain.mean), float(plain.error), *(float(end) for end in ends), float(below))
+    return plain.mean, plain.error, plain.low, plain.high, robust.low, robust.high
+
+
+def _below(draws: Array) -> bool:
+    """Return whether every draw lies within +-RESOLUTION, or all of several are equal."""
+    return len(draws) > 0 and bool(np.abs(draws).max() < RESOLUTION or (len(draws) > 1 and np.ptp(draws) == 0))

@@ -26,21 +26,20 @@ Interval = Callable[[Array, float], Estimate]
 def stratified_interval(
     draws: ArrayLike,
     labels: ArrayLike,
-    shares: ArrayLike | None = None,
+    count: int,
     confidence: float = 0.95,
     base: Interval = skew_interval,
 ) -> Estimate:
     """Return the mean of stratified draws over the last axis with an interval.
 
-    With at least two draws in every stratum: the stratified mean, sum of share times stratum mean, and its error from
-    the spread within strata. With fewer (strata of equal size visited in random order, sweep after sweep:
-    `strata.strata_of_patches`): the plain mean, and its error less what the sweeps leave out of chance. The interval is
-    that of independent draws (`base`), narrowed side by side to this error, so the draws' skewness bends it alike.
+    With at least two draws in every stratum: the mean of the strata's means, and its error from the spread within
+    strata. With fewer: the plain mean, and its error less what the sweeps leave out of chance. The interval is that of
+    independent draws (`base`), narrowed side by side to this error, so the draws' skewness bends it alike.
 
     Args:
         draws: (..., n) effects, dB.
-        labels: (..., n) stratum of each draw, 0 to S - 1, neighbours alike.
-        shares: (S,) share of the pool in each stratum; None for equal shares of the strata 0 to max(labels).
+        labels: (..., n) stratum of each draw, 0 to count - 1, neighbours alike.
+        count: strata of the pool.
         confidence: of the two-sided interval, in (0, 1).
         base: interval of independent draws, one of `estimates`.
 
@@ -49,24 +48,26 @@ def stratified_interval(
         equal): unknown, as in `estimates.t_interval`.
 
     Raises:
-        ValueError: if draws and labels differ in shape, a draw is not finite, shares do not sum to 1 or lack a stratum.
+        ValueError: if draws and labels differ in shape, a draw is not finite, or a label is none of the strata.
 
     Estimand: mean effect (dB) over the finite donor pool, of this image, ROI, block, degradation and noise field.
-    Assumes: draws come in sweeps as the module says, strata next to each other are alike.
+    Assumes: strata of equal size (`strata.strata_of_patches`), draws in sweeps as the module says, strata next to each
+        other alike.
 
     Source: Cochran 1977, Sampling Techniques, eq. 5.2 and 5.13; see `_within_strata` and `_over_sweeps`.
     """
     values, strata = checked(draws), np.asarray(labels, dtype=np.int64)
     if values.shape != strata.shape:
         raise ValueError(f"draws and labels must be alike: got shapes {values.shape} and {strata.shape}")
-    parts = _shares(strata, shares)
+    if strata.min(initial=0) < 0 or strata.max(initial=0) >= count:
+        raise ValueError(f"labels: got {strata.min()} to {strata.max()}, expected 0 to {count - 1}: {count} strata")
     plain = base(values, confidence)
     if plain.n < 3:
         return plain
     independent = np.where(plain.error > 0, plain.error, 1.0)
-    found = (plain.mean, *_over_sweeps(independent, values, strata, len(parts)))
-    if plain.n >= 2 * len(parts):
-        *whole, enough = _within_strata(values, strata, parts)
+    found = (plain.mean, *_over_sweeps(independent, values, strata, count))
+    if plain.n >= 2 * count:
+        *whole, enough = _within_strata(values, strata, count)
         found = (np.where(enough, full, part) for full, part in zip(whole, found, strict=True))
     mean, error, df = found
     known = (plain.error > 0) & (error > 0)
@@ -77,13 +78,13 @@ def stratified_interval(
     return Estimate(mean, np.where(known, error, np.nan), low, high, np.where(known, df, plain.df), plain.n)
 
 
-def _within_strata(values: Array, strata: NDArray[np.int64], parts: Array) -> tuple[Array, Array, Array, Array]:
+def _within_strata(values: Array, strata: NDArray[np.int64], count: int) -> tuple[Array, Array, Array, Array]:
     """Return the stratified mean, its error, degrees of freedom, and whether every stratum holds two draws.
 
     Source: Cochran 1977, eq. 5.2 and 5.13; degrees of freedom, Welch 1947, doi 10.1093/biomet/34.1-2.28: the square of
         a variance on f of them is (f + 2) / f too large on average, which the plain formula (Cochran 5.16) leaves in.
     """
-    n, count = values.shape[-1], len(parts)
+    n = values.shape[-1]
     rows = values.reshape(-1, n)
     places = strata.reshape(-1, n) + np.arange(len(rows))[:, None] * count
 
@@ -97,15 +98,15 @@ def _within_strata(values: Array, strata: NDArray[np.int64], parts: Array) -> tu
     means = per_stratum(rows) / counts
     # Rounding leaves a spread of some ulp in the deviations of equal values: equality is asked of the values.
     flat = np.ptp(rows, axis=1) == 0
-    pieces = parts**2 * per_stratum((rows - means.ravel()[places]) ** 2) / (counts - 1) / counts
+    pieces = per_stratum((rows - means.ravel()[places]) ** 2) / (counts - 1) / counts / count**2
     variance = np.where(flat, 0.0, pieces.sum(axis=1))
     squares = np.maximum((pieces**2 / (counts + 1)).sum(axis=1), np.finfo(float).tiny)
-    found = (means @ parts, np.sqrt(variance), np.clip(variance**2 / squares - 2, 1.0, n - count), enough)
+    found = (means.mean(axis=1), np.sqrt(variance), np.clip(variance**2 / squares - 2, 1.0, n - count), enough)
     mean, error, df, full = (part.reshape(values.shape[:-1]) for part in found)
     return mean, error, df, full
 
 
-def _over_sweeps(plain: Array, values: Array, strata: NDArray[np.int64], count: int) -> tuple[Array, Array]:
+def _over_sweeps(error: Array, values: Array, strata: NDArray[np.int64], count: int) -> tuple[Array, Array]:
     """Return the error of a mean over whole sweeps of the strata and a part of one more, and its degrees of freedom.
 
     Whole sweeps carry no chance between strata, a part of r out of S strata carries it with the finite-population
@@ -116,10 +117,10 @@ def _over_sweeps(plain: Array, values: Array, strata: NDArray[np.int64], count: 
         10.2307/3002019; efficiency of successive differences, von Neumann et al. 1941, doi 10.1214/aoms/1177731746.
     """
     n = values.shape[-1]
-    if n < 3 or count < 2:
-        return plain, np.full(plain.shape, float(max(n - 1, 0)))
+    if count < 2:
+        return error, np.full(error.shape, n - 1.0)
     rest = n % count
-    part, total = rest * (1 - rest / count) / n, plain**2 * n
+    part, total = rest * (1 - rest / count) / n, error**2 * n
     within = np.minimum(_nugget(values, strata, max(count // REACH, 1)), total)
     between, within = part * total, (1 - part) * within
     df = np.minimum((between + within) ** 2 / (between**2 / (n - 1) + within**2 / (2 / 3 * (n - 1))), n - 1)
@@ -152,17 +153,3 @@ def _nugget(values: Array, strata: NDArray[np.int64], reach: int) -> Array:
     spread = square - apart**2
     slope = np.where(spread > 1e-9, np.maximum(product - apart * half, 0) / np.where(spread > 1e-9, spread, 1.0), 0.0)
     return np.where(pairs > 0, np.clip(half - slope * apart, LEAST_NUGGET * neighbours, neighbours), neighbours)
-
-
-def _shares(strata: NDArray[np.int64], shares: ArrayLike | None) -> Array:
-    """Return the share of every stratum, checked."""
-    largest = int(strata.max(initial=0))
-    if shares is None:
-        return np.full(largest + 1, 1 / (largest + 1))
-    parts = np.asarray(shares, dtype=np.float64)
-    if abs(parts.sum() - 1) > 1e-9 or (parts <= 0).any() or largest >= len(parts):
-        raise ValueError(
-            f"shares must be positive, sum to 1 and hold every stratum: got {len(parts)} shares that sum to "
-            f"{parts.sum():g}, and label {largest}"
-        )
-    return parts

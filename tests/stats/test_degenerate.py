@@ -14,13 +14,13 @@ from cem_bench.stats.strata import strata_of_patches
 from cem_bench.stats.verdicts import UNDECIDED, PValues, decide, false_discovery
 
 FEW = {"none": [], "one": [0.3], "equal": [0.3] * 12}
-LOOKS = (3, 5, 8, 13)
+LOOKS = (2, 3, 5, 8, 13)
 # what has no estimand: plans, draws, donors' groups, and the replays that measure the rest
 HELPERS = {"looks_of", "strata_count", "orders", "donor_features", "strata_of_patches", "draw", "load_gold"}
 
 
 def labelled(draws, confidence=0.95):
-    return stratified.stratified_interval(draws, np.arange(len(draws)) % 5, np.full(5, 0.2), confidence)
+    return stratified.stratified_interval(draws, np.arange(len(draws)) % 5, 5, confidence)
 
 
 def looked(draws):
@@ -171,11 +171,11 @@ def test_noise_share_of_few_or_equal_draws_is_unknown(shape):
         validity.noise_share(np.full((2, 2, 2), np.nan))
 
 
-def test_more_strata_than_the_pool_or_the_shares_hold():
+def test_more_strata_than_the_pool_holds_or_was_said():
     with pytest.raises(ValueError, match="use at most 2 strata"):
         strata_of_patches(np.zeros((5, 8, 8, 3), np.uint8), 3)
-    with pytest.raises(ValueError, match="label 2"):
-        stratified.stratified_interval([0.1, 0.2], [0, 2], [0.5, 0.5])
+    with pytest.raises(ValueError, match="got 0 to 2, expected 0 to 1"):
+        stratified.stratified_interval([0.1, 0.2], [0, 2], 2)
 
 
 def estimators():
