@@ -149,7 +149,9 @@ def cluster_mean(
         The mean of the cluster means, every image alike, and the studentised bootstrap interval over clusters; with
         fewer than ten clusters Student's, since resamples of few are alike now and then and throw the ends anywhere.
         Both on the stretched scale, unless values outside the range (cross-fit sums of nothing) vary more than values
-        inside can. With fewer than four clusters, or clusters that are all equal, the ends are infinite.
+        inside can. Where a few images hold most of the sum, resamples without them throw the stretched ends anywhere
+        too: these stay within the plain scale's, or Student's where that lies farther. With fewer than four clusters,
+        or clusters that are all equal, the ends are infinite.
 
     Raises:
         ValueError: if a value is not finite, or the shapes differ.
@@ -159,7 +161,9 @@ def cluster_mean(
 
     Source: cluster bootstrap-t, Cameron, Gelbach and Miller 2008, doi 10.1162/rest.90.3.414; `scale.Scale`. Masses of
         maps are skewed: for lognormal values it covers 87 to 91 % at nominal 95 from 5 to 17 clusters (Student's on
-        the plain scale 80 to 86 %), for differences of two of them 90 to 97 % (the test repeats part of it).
+        the plain scale 80 to 86 %), for differences of two of them 90 to 97 %; for a heavier tail (logarithms that
+        spread by 1.5) 82 % from 10 and 86 % from 17, as much as with ends that are thrown a hundred times as far (the
+        tests repeat part of it).
     """
     check_confidence(confidence)
     means = cluster_means(values, clusters)
@@ -170,13 +174,20 @@ def cluster_mean(
     if not scale.low < mean < scale.high or error * scale.slope(mean) > VARIED:
         scale = ANY
     tails = (1 - confidence) / 2, (1 + confidence) / 2
-    if count < RESAMPLED:
-        least, most = stats.t.ppf(tails, count - 1)
-    else:
-        least, most = np.quantile(studentised(means, seed, scale), tails, method="nearest")
-    ends = (float(scale.stretched(mean) - far * error * scale.slope(mean)) for far in (most, least))
-    low, high = (scale.back(end) for end in ends)
+    low, high = student = _ends(mean, error, scale, stats.t.ppf(tails, count - 1))
+    if count >= RESAMPLED:
+        own, plain = (
+            _ends(mean, error, one, np.quantile(studentised(means, seed, one), tails, method="nearest"))
+            for one in (scale, ANY)
+        )
+        low, high = max(own[0], min(plain[0], student[0])), min(own[1], max(plain[1], student[1]))
     return ClusterMean(mean, low, high, count)
+
+
+def _ends(mean: float, error: float, scale: Scale, far: Array) -> tuple[float, float]:
+    """Return the ends of an interval from the least and the largest studentised distance, made on a scale."""
+    least, most = (float(scale.stretched(mean) - one * error * scale.slope(mean)) for one in far)
+    return scale.back(most), scale.back(least)
 
 
 def studentised(means: Array, seed: int, scale: Scale = ANY) -> Array:

@@ -39,6 +39,16 @@ def test_intervals_over_images_cover_skewed_means_and_differences(clusters, leas
     assert np.mean([one.low <= 0 <= one.high for one in apart]) > 0.87
 
 
+def test_a_heavy_tail_throws_no_end_away_and_is_covered_as_before():
+    names, rng = np.arange(12), np.random.default_rng(21)
+    sums = [rng.lognormal(0, 1.5, 12) for _ in range(200)]
+    found = [cluster_mean(part, names, scale=SIZE) for part in sums]
+    # resamples without the largest image threw the end of one in ten beyond 50 times the mean
+    assert np.quantile([one.high / one.mean for one in found], 0.9) < 15
+    assert np.mean([one.low <= np.exp(1.125) <= one.high for one in found]) > 0.78
+    assert all(0 < one.low < one.mean < one.high for one in found)
+
+
 @pytest.mark.parametrize("clusters", [5, 9, 12])
 def test_an_interval_over_images_stays_in_the_range_of_its_quantity(clusters):
     rng, names = np.random.default_rng(clusters), np.arange(clusters)
