@@ -1,6 +1,6 @@
 """Enumerate gold maps: every block that can reach the ROI against every donor of a pool of 1,000.
 
-    CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn edsr ffdnet fsrcnn
+    CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn edsr ffdnet fsrcnn srresnet_dn
 
 Writes results/statistics/gold_NAME.npz, from which `scripts/prove_statistics.py` draws with the truth known. One
 thread, some milliseconds a draw; the donors are photographs that scikit-image ships, the scene's own left out.
@@ -54,6 +54,13 @@ GOLD = {
     "edsr": Gold("EDSR_SR_4", "rocket.jpg", Rect(256, 288, 128, 128), Rect(0, 0, 32, 32), Bicubic(4)),
     "ffdnet": Gold("FFDNet", "astronaut.png", Rect(288, 192, 128, 128), Rect(0, 0, 32, 32), Noise(50.0, seed=0)),
     "fsrcnn": Gold("FSRCNN-Y", "coffee.png", Rect(150, 250, 128, 128), Rect(48, 48, 32, 32), Bicubic(4)),
+    "srresnet_dn": Gold(
+        "SRResNet_DN_light",
+        "motorcycle_left.png",
+        Rect(180, 300, 128, 128),
+        Rect(48, 48, 32, 32),
+        Noise(50.0, seed=0),
+    ),
 }
 
 

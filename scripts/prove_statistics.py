@@ -12,8 +12,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
+from statistics_page import readme
 
-from cem_bench.report.pages import markdown
 from cem_bench.sequential import Sequential
 from cem_bench.stats.estimates import robust_interval, skew_interval, t_interval
 from cem_bench.stats.simulate import (
@@ -32,8 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "statistics"
 COARSE, FINE, PART = 3, 50, 100
 MASS_DRAWS, MASS_RUNS = 10, 200
-# Most draws a block with 25 strata: what `sampling=stratified` takes, and before FFDNet's map was looked at.
-STRATIFIED, BEFORE = OmegaConf.load(ROOT / "conf" / "sampling" / "stratified.yaml").sampling.maximum, 18
+# Sums of a map, and the part of each block's effect that they sum.
+MASSES = {"size_db": np.abs, "positive_mass_db": lambda effect: np.maximum(effect, 0), "net_mass_db": np.array}
+# Most draws a block with 25 strata: what `sampling=stratified` takes.
+STRATIFIED = OmegaConf.load(ROOT / "conf" / "sampling" / "stratified.yaml").sampling.maximum
 # Most draws a block under the rule that may spend what the paper rule spends; the largest affordable is taken.
 GENEROUS = (50, 80, 128, 200, 320)
 
@@ -89,7 +91,7 @@ def outcomes(gold: Gold, runs: int) -> dict[str, Outcome]:
 
 
 def rounded_coverage(gold: Gold, runs: int) -> pd.DataFrame:
-    """Return the coverage of both intervals for 50 draws of the 8-bit outcome."""
+    """Return the coverage of three intervals for 50 draws of the 8-bit outcome."""
     truth = gold.effects_8bit.mean(axis=1)
     draws, _ = draw(gold.effects_8bit, runs, FINE, np.random.default_rng([8, runs]))
     rows = []
@@ -134,131 +136,29 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
 
 
 def mass_coverage(gold: Gold, runs: int) -> pd.DataFrame:
-    """Return bias and coverage of the summed |effect| and the positive mass, cross-fit, beside the plain sum."""
-    draws, _ = draw(gold.effects, runs, MASS_DRAWS, np.random.default_rng([9, runs]))
-    far = dict.fromkeys(range(len(gold.blocks)), 8.0)
-    found = [map_summary(dict(enumerate(one)), far, seed=run) for run, one in enumerate(draws)]
-    plain = np.abs(draws.mean(axis=-1))
+    """Return bias and coverage of the summed |effect| and the positive mass, cross-fit, beside the plain sum.
+
+    Once of as many draws of every block, once of all the draws that the sequential rule by stratum asked for.
+    """
+    rng, rule, every = np.random.default_rng([9, runs]), Sequential(maximum=STRATIFIED), range(len(gold.blocks))
+    fixed, _ = draw(gold.effects, runs, MASS_DRAWS, rng)
+    asked, labels = draw(gold.effects, runs, rule.maximum, rng, gold.strata)
+    spent = replay_sequential(asked, gold.truth, rule.looks, labels).draws
     rows = []
-    for name, truth, naive in (
-        ("size_db", np.abs(gold.truth).sum(), plain.sum(axis=1).mean()),
-        ("positive_mass_db", np.maximum(gold.truth, 0).sum(), np.maximum(draws.mean(-1), 0).sum(axis=1).mean()),
+    for of, draws, counts in (
+        (f"{MASS_DRAWS} draws", fixed, np.full(spent.shape, MASS_DRAWS)),
+        ("sequential, stratified", asked, spent),
     ):
-        ends = np.array([(one[name].value, one[name].low, one[name].high) for one in found])
-        covered = ((ends[:, 1] <= truth) & (truth <= ends[:, 2])).mean()
-        said = {"quantity": name, "truth": truth, "cross_fit": ends[:, 0].mean(), "plain": naive, "coverage": covered}
-        rows.append(said)
+        maps = [{block: one[block, : n[block]] for block in every} for one, n in zip(draws, counts, strict=True)]
+        found = [map_summary(one, dict.fromkeys(one, 8.0), seed=run) for run, one in enumerate(maps)]
+        means = np.array([[part.mean() for part in one.values()] for one in maps])
+        for name, part in MASSES.items():
+            ends, truth = np.array([vars(one[name]) for one in found]), part(gold.truth).sum()
+            value, low, high = (np.array([one[end] for one in ends]) for end in ("value", "low", "high"))
+            said = {"of": of, "quantity": name, "truth": truth, "cross_fit": value.mean()}
+            plain, covered = part(means).sum(axis=1).mean(), ((low <= truth) & (truth <= high)).mean()
+            rows.append(said | {"plain": plain, "coverage": covered})
     return pd.DataFrame(rows)
-
-
-PAGE = """# Statistics, proven by simulation
-
-Written by `python scripts/prove_statistics.py --runs {runs}`; edit nothing here. Maps, enumerated by `scripts/gold.py`:
-
-{maps}
-
-Every rule is replayed {runs} times from each map, whose truth (the mean over the whole pool) is known.
-
-![simulations](simulations.png)
-
-{grid}
-
-`draws` a run on the blocks that reach the ROI; `missed` and `false`: blocks a run on the wrong side of 0.01 dB, an
-undecided block counting where its mean lies, as the paper rule counts every block; `undecided` blocks a run; `fdr`:
-share of false among the blocks a verdict colours; `miss_rate`: share of the true blocks called none; `contradictory`:
-share of the blocks coloured in either of two runs whose verdicts contradict; `coverage` of nominal 95 % intervals over
-all blocks and in the least covered block whose donors differ by more than 0.001 dB (the others are below resolution);
-`below_90` such blocks covered in less than 90 % of the runs. The paper rule has no verdicts: the side of its mean
-stands for one.
-
-Tuning: the constants of the rules and of the stratified interval were chosen on the FSRCNN map. Of DnCNN's, overall
-coverage, its least covered blocks, the draws and the order of the strata were looked at meanwhile. FFDNet's was
-enumerated afterwards and is held out no longer: when {before} draws a block at most left more wrong blocks on it
-than the paper rule (1.02 against 0.99), they became {stratified}, with which DnCNN's map still takes half of the paper
-rule's, and its coverage was looked at. EDSR's is held out: enumerated after all this, and nothing was changed for what
-it showed.
-
-Why an interval after stopping is wider: few draws that happen to look calm stop a block, and a few donors of large
-effect that they lack would have moved its mean. So skewness may lengthen a side of such an interval but not shorten it,
-and where the stop was in doubt (`CLEAR_CALM`, `CLEAR_LEVEL` in `cem_bench/stats/sequential.py`) it may err only a
-quarter as often. A block that any of its draws would have stopped, or that went to the last look, pays nothing.
-
-Asked for and not reached here (intervals: 93 to 97 % overall and 90 % in every resolved block; draws: half of the paper
-rule's, with no more missed and false blocks; contradictory verdicts: 3 %):
-
-{missed}
-
-How far `cross_fit` sums are from the true ones, and how often their 95 % intervals hold them, at {mass_draws} draws a
-block ({mass_runs} runs): a block whose sign half of the draws cannot tell counts too little, so the sums lie low.
-
-{sums}
-
-Coverage with 50 draws of the 8-bit outcome:
-
-{eight}
-"""
-
-
-def map_lines(golds: dict[str, Gold]) -> str:
-    """Say what each gold map is."""
-    return "\n".join(
-        f"- `gold_{name}.npz`: {gold.about['model']} on {gold.about['scene']}, {gold.about['degradation']}; "
-        f"{len(gold.blocks)} blocks that reach the ROI, {gold.effects.shape[1]} donors, all enumerated; "
-        f"{int((np.abs(gold.truth) >= 0.01).sum())} with a true |effect| of at least 0.01 dB; {gold.about['engine']}"
-        for name, gold in golds.items()
-    )
-
-
-def missed_lines(table: pd.DataFrame) -> str:
-    """Say which of the marks our rules miss, each with its number; the paper rule is not held to them."""
-    paper = table[table["rule"] == "paper"].set_index("map")
-    lines = []
-    for row in table[table["rule"] != "paper"].to_dict("records"):
-        errors, allowed = row["missed"] + row["false"], paper.loc[row["map"], ["missed", "false"]].sum()
-        sparing = str(row["rule"]).startswith("sequential") and not str(row["rule"]).endswith("paper's draws")
-        marks = {
-            f"coverage {row['coverage']:.1%}": not 0.93 <= row["coverage"] <= 0.97,
-            f"{row['below_90']:.0f} blocks under 90 %, the least {row['coverage_worst']:.1%}": row["below_90"] > 0,
-            f"{row['draws_of_paper']:.2f} of the paper rule's draws": sparing and row["draws_of_paper"] > 0.5,
-            f"{errors:.2f} wrong blocks against {allowed:.2f}": errors > allowed,
-            f"{row['contradictory']:.1%} contradictory": row["contradictory"] > 0.03,
-        }
-        found = [said for said, missed in marks.items() if missed]
-        lines += [f"- {row['map']}, {row['rule']}: {'; '.join(found)}"] if found else []
-    return "\n".join(lines) or "Nothing."
-
-
-def rounded_lines(rounded: pd.DataFrame) -> str:
-    """Say the coverage of each interval on rounded outcomes."""
-    return "\n".join(
-        f"- {row['map']}, {row['interval']}: {row['coverage']:.1%} over all blocks, worst {row['coverage_worst']:.1%}"
-        for _, row in rounded.iterrows()
-    )
-
-
-def mass_lines(masses: pd.DataFrame) -> str:
-    """Say bias and coverage of the masses."""
-    return "\n".join(
-        f"- {row['map']}, {row['quantity']}: true {row['truth']:.3f}, cross-fit {row['cross_fit']:.3f}, plain sum "
-        f"{row['plain']:.3f} dB on average; coverage {row['coverage']:.1%}"
-        for _, row in masses.iterrows()
-    )
-
-
-def readme(table: pd.DataFrame, rounded: pd.DataFrame, masses: pd.DataFrame, golds: dict[str, Gold], runs: int) -> str:
-    """Return the page that explains the table."""
-    return PAGE.format(
-        runs=runs,
-        before=BEFORE,
-        stratified=STRATIFIED,
-        maps=map_lines(golds),
-        grid=markdown(table.round(4)),
-        missed=missed_lines(table),
-        sums=mass_lines(masses),
-        eight=rounded_lines(rounded),
-        mass_draws=MASS_DRAWS,
-        mass_runs=min(runs, MASS_RUNS),
-    )
 
 
 def main() -> None:
@@ -288,7 +188,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(arguments.out / "table.csv", index=False)
     figure(table, pd.concat(per_block), arguments.out)
-    page = readme(table, pd.concat(rounded), pd.concat(masses), golds, arguments.runs)
+    page = readme(table, pd.concat(rounded), pd.concat(masses), golds, (arguments.runs, min(arguments.runs, MASS_RUNS)))
     (arguments.out / "README.md").write_text(page, encoding="utf-8")
     print(table.round(4).to_string(index=False))
     print(pd.concat([*rounded, *masses]).round(4).to_string(index=False))
