@@ -101,17 +101,14 @@ class StoredCell:
         return self._effects(self.entry["outcome"])
 
     @property
-    def planned_effects(self) -> dict[int, np.ndarray]:
-        """The draws that count and whose number did not depend on them: under a sequential rule, its first look's."""
-        return {
-            block: draws[: self.rule.looks[0]] if self.rule.looks else draws for block, draws in self.effects.items()
-        }
-
-    @property
     def paired_effects(self) -> dict[int, np.ndarray]:
-        """The draws from k = 0 on whose number did not depend on them: draw k of every model has the same donor."""
+        """The draws from k = 0 on whose number did not depend on them: draw k of every model has the same donor.
+
+        Under a sequential rule, those of its first look.
+        """
         if not isinstance(self.rule, sampling.Paper):
-            return self.planned_effects
+            first = self.rule.looks[0] if self.rule.looks else None
+            return {block: draws[:first] for block, draws in self.effects.items()}
         stored = effects_by_block(self.draws, list(self.effects), self.entry["outcome"])
         return {block: draws[: self.rule.coarse] for block, draws in stored.items()}
 

@@ -40,7 +40,7 @@ def _summary(cell: StoredCell) -> dict[str, object]:
     reach, block = reach_px(cell), cell.grid.block
     # A block of ring d holds pixels from d - block away: the reach ends within a ring.
     farthest = None if np.isnan(reach) else float(np.ceil(reach / block) * block)
-    found = map_summary(cell.planned_effects, distances(cell), reach=farthest)
+    found = map_summary(cell.effects, distances(cell), reach=farthest)
     row: dict[str, object] = {}
     for name, one in found.items():
         row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
@@ -48,7 +48,7 @@ def _summary(cell: StoredCell) -> dict[str, object]:
 
 
 def _repeated(cell: StoredCell) -> dict[str, object]:
-    pair = halves(cell.planned_effects)
+    pair = halves(cell.effects)
     found = repeatability(np.stack([pair.first, pair.second], axis=1), tol=cell.entry["tol"])
     row: dict[str, object] = {"flip_rate": found.flip_rate, "blocks_flippable": found.coloured, "icc": found.icc}
     return row | {"halves_r": found.correlation, "halves_r_low": found.low, "halves_r_high": found.high}
@@ -64,7 +64,7 @@ def distances(cell: StoredCell) -> dict[int, float]:
 def ring_sizes(cell: StoredCell) -> tuple[np.ndarray, np.ndarray]:
     """Return the cross-fit |effect| (dB) and the distance (clean px) of every block outside the ROI."""
     far = distances(cell)
-    sizes = dict.fromkeys(far, 0.0) | dict(zip(cell.planned_effects, halves(cell.planned_effects).size, strict=True))
+    sizes = dict.fromkeys(far, 0.0) | dict(zip(cell.effects, halves(cell.effects).size, strict=True))
     return np.array([sizes[block] for block in far]), np.array(list(far.values()))
 
 
