@@ -142,7 +142,10 @@ def replay_sequential(
     tol: float = 0.01,
     level: float = 0.05,
 ) -> Outcome:
-    """Replay the sequential rule without a budget; equals asking `Sequential` round by round (a test says so)."""
+    """Replay the sequential rule without a budget: what `Sequential` asks for round by round (a test says so).
+
+    But for blocks whose draws are all equal, which the rule gives up and no gold map holds.
+    """
     shape, count = draws.shape[:-1], 1 if labels is None else 1 + int(labels.max())
     found = PValues(np.ones(shape), np.ones(shape), np.zeros(shape, np.int64))
     spent, mean, covered = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, bool)
