@@ -21,9 +21,12 @@ from benchmark_scenes import SCENES, engine_code, met
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from matplotlib.axes import Axes
+
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "benchmark"
 ONE_SCENE = Path(__file__).with_name("benchmark_scenes.py")
+REACHED = "#3b6ea5"
 LONGEST_S = 600  # a row that takes longer is given up
 SHOWN = ("network", "input_px", "engine", "weights", "ratio", "target", "met", "largest_difference_db",
          "peak_memory_gb", "reason")
@@ -102,23 +105,36 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
     """Draw ratio against target for every scene, and the growth of the cost of a draw."""
     from matplotlib.figure import Figure
 
+    from cem_bench.report.style import WIDTH, style
+
     kinds = [kind for kind in dict.fromkeys(row["what"] for row in cost) if "torch.compile" not in kind]  # two numbers
-    drawing = Figure(figsize=(4.6 + 2.6 * len(kinds), 5.2), layout="constrained")
-    axes = drawing.subplots(1, 1 + len(kinds), width_ratios=[2.2, *[1] * len(kinds)], squeeze=False)[0]
-    names = [f"{row['network']} {row['task']} {row['input_px']} {row['engine']} {row['precision']}" for row in rows]
-    colors = ["#3b6ea5" if row["met"] == "yes" else "#c9a227" for row in rows]
-    axes[0].barh(names, [row["ratio"] for row in rows], color=colors)
-    axes[0].plot([row["target"] for row in rows], names, "|", color="#b2182b", ms=12, mew=2,
-                 label="target (yellow: not met)")
-    axes[0].set(xscale="log", xlabel="full forwards / engine (CPU time of one map)")
-    axes[0].invert_yaxis()
-    axes[0].legend(loc="lower right")
-    for axis, kind in zip(axes[1:], kinds, strict=True):
-        points = [(row["value"], row["ms_a_draw"]) for row in cost if row["what"] == kind]
-        axis.plot(*zip(*points, strict=True), "o-", color="#3b6ea5")
-        axis.set(xlabel=kind.replace(" (", "\n("), ylabel="ms a draw", ylim=(0, None))
-    for suffix in ("png", "svg"):
-        drawing.savefig(OUT / f"benchmark.{suffix}", dpi=130)
+    with style():
+        drawing = Figure(figsize=(WIDTH, 2.6 + 0.17 * len(rows)))
+        axes = drawing.subplot_mosaic([["ratio"] * len(kinds), kinds], height_ratios=[0.17 * len(rows), 1.6])
+        ratios(axes["ratio"], rows)
+        for kind in kinds:
+            points = [(row["value"], row["ms_a_draw"]) for row in cost if row["what"] == kind]
+            axes[kind].plot(*zip(*points, strict=True), "o-", color=REACHED)
+            axes[kind].set(xlabel=kind.replace(" (", "\n("), ylabel="ms a draw")
+            axes[kind].set_ylim(0, 1.15 * max(cost for _, cost in points))
+        for suffix in ("png", "svg"):
+            drawing.savefig(OUT / f"benchmark.{suffix}", dpi=200)
+
+
+def ratios(axis: Axes, rows: list[dict[str, Any]]) -> None:
+    """Draw a bar a scene with its number, and its target."""
+    names = ["{network}, {task} {input_px} px, {engine} {precision}".format(**row) for row in rows]
+    colours = [REACHED if row["met"] == "yes" else "#c9a227" for row in rows]
+    axis.barh(names, [row["ratio"] for row in rows], color=colours, height=0.7)
+    for line, row in enumerate(rows):
+        axis.text(1.08 * max(row["ratio"], row["target"]), line, f"{row['ratio']:.3g}", va="center", fontsize=6)
+    axis.plot([row["target"] for row in rows], names, "|", color="#b2182b", markersize=9, markeredgewidth=1.6,
+              label="target (yellow: not met)")
+    axis.set(xscale="log", xlabel="full forwards / engine (CPU time of one map)", xlim=(0.7, 1000))
+    axis.tick_params(axis="y", labelsize=6)
+    axis.grid(visible=False, axis="y")
+    axis.invert_yaxis()
+    axis.legend(loc="lower right")
 
 
 def page(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:

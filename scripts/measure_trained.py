@@ -11,11 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 import model_zoo
+from cem_bench.report.style import WIDTH, colours_of, markers_of, style
 from scripts.train import every_test, measure
 
 WEIGHTS = Path(model_zoo.__file__).parent / "weights"
@@ -70,26 +75,39 @@ def figure(table: pd.DataFrame, path: Path) -> None:
         table: the rows of trained.csv.
         path: of the picture.
     """
-    import matplotlib.pyplot as plt
-
     made_for = table.loc[table.recorded_psnr.notna(), ["family", "test"]].drop_duplicates()
     panels = list(table.merge(made_for).groupby(["family", "test"]))
     columns = min(len(panels), 3)
     lines = -(-len(panels) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(4 * columns, 3.4 * lines), squeeze=False, layout="constrained")
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, ((family, test), rows) in zip(axes.flat, panels, strict=False):
-        axis.set_axis_on()
-        widest = rows.reach.max() if rows.reach.notna().any() else 1
-        for member, points in rows.groupby("member"):
-            axis.scatter(points.reach.astype(float).fillna(1.3 * widest), points.psnr, label=str(member))
-        axis.set(title=f"{family}\n{test}", xlabel="reach, input px (right: whole image)", ylabel="PSNR, dB")
-        axis.set_xlim(0, 1.4 * widest)
-        axis.margins(y=0.25)
-        axis.legend(loc="center left", fontsize=7)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with style():
+        drawing = Figure(figsize=(WIDTH, 2.2 * lines))
+        axes = drawing.subplots(lines, columns, squeeze=False).flat
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        for axis, ((family, test), rows) in zip(axes, panels, strict=False):
+            panel(axis, rows)
+            axis.set_title(f"{family}\n{test}")
+        drawing.savefig(path, dpi=200)
+
+
+def panel(axis: Axes, rows: pd.DataFrame) -> None:
+    """Draw the trainings of one family on one test, members in the order of their reach."""
+    reach = rows.reach.astype(float)
+    widest = np.nanmax(reach) if reach.notna().any() else 0.0
+    whole = 1.3 * widest or 1.0
+    ordered = list(rows.assign(reach=reach.fillna(np.inf)).sort_values(["reach", "member"])["member"].unique())
+    colours, markers = colours_of(ordered), markers_of(ordered)
+    for member in ordered:
+        mine = rows.member == member
+        look = {"marker": markers[member], "color": colours[member], "label": member}
+        axis.plot(reach[mine].fillna(whole), rows.psnr[mine], linestyle="none", **look)
+    ticks = [tick for tick in MaxNLocator(4).tick_values(0, widest) if 0 <= tick <= widest]
+    named = ["whole\nimage"] if reach.isna().any() else []
+    axis.set_xticks([*ticks, *[whole] * len(named)], labels=[*[f"{tick:g}" for tick in ticks], *named])
+    axis.set_xlim(-0.1 * whole, 1.1 * whole)
+    axis.set(xlabel="reach, input px", ylabel="PSNR, dB")
+    axis.margins(y=0.2)
+    axis.legend(fontsize=6, handletextpad=0.2, frameon=True, framealpha=0.9)
 
 
 def with_record(measured: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
