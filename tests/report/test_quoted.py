@@ -18,7 +18,8 @@ def test_speed_is_what_the_benchmark_wrote(networks: str, scene: str, ratios: st
     table = pd.read_csv(ROOT / "results" / "benchmark" / "engines.csv")
     side = int(re.findall(r"(\d+)x\d+", scene)[0])
     names, numbers = re.sub(r" \(.*\)", "", networks).split(", "), ratios.split(", ")
-    of_scene = table[(table["input_px"] == side) & (table["asked"] == "auto") & (table["precision"] == "fp32")]
+    asked = "auto+compile" if "compile" in networks else "auto"
+    of_scene = table[(table["input_px"] == side) & (table["asked"] == asked) & (table["precision"] == "fp32")]
     rows = of_scene.set_index("network").loc[names]
     assert [f"{ratio:.3g}" for ratio in rows["ratio"]] == numbers
     assert f"{rows['largest_difference_db'].max():.1e}" == difference
@@ -28,6 +29,14 @@ def test_every_network_of_the_benchmark_is_quoted() -> None:
     table = pd.read_csv(ROOT / "results" / "benchmark" / "engines.csv")
     quoted = {name for row in SPEED for name in re.sub(r" \(.*\)", "", row[0]).split(", ")}
     assert quoted == set(table["network"])
+
+
+def test_replays_are_what_the_replay_wrote() -> None:
+    table = pd.read_csv(ROOT / "results" / "benchmark" / "replay.csv")
+    assert table["passed"].all() and set(table["asked"]) == {"auto", "full"}
+    assert list(table["draws"]) == list(table["recorded_draws"])
+    draws = table.groupby("asked")["draws"].sum().unique()
+    assert f"{draws[0]:,} draws, at most {table['max_abs_db'].max():.1e} dB apart" in README
 
 
 def test_draws_and_errors_are_what_the_simulation_wrote() -> None:
