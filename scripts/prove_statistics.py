@@ -6,14 +6,20 @@ Reads results/statistics/gold_*.npz and writes table.csv, simulations.png, simul
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from statistics_page import readme
 
+from cem_bench.report.style import WIDTH, colours_of, markers_of, style
 from cem_bench.sequential import Sequential
 from cem_bench.stats.estimates import robust_interval, skew_interval, t_interval
 from cem_bench.stats.simulate import (
@@ -104,35 +110,46 @@ def rounded_coverage(gold: Gold, runs: int) -> pd.DataFrame:
 
 def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
     """Draw coverage of every block, errors against draws, and contradictory verdicts."""
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
-    sns.set_theme(style="whitegrid", context="paper")
     order = list(dict.fromkeys(table["rule"]))
-    colours = dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
-    panels, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
-    sns.stripplot(per_block, x="coverage", y="rule", hue="rule", palette=colours, order=order, size=2.5, ax=axes[0])
-    axes[0].axvspan(0.93, 0.97, color="0.85", zorder=0)
-    axes[0].axvline(0.95, color="0.3", lw=0.8)
-    axes[0].set(xlabel="coverage of a block's 95 % interval", ylabel="", xlim=(None, 1.005))
-    shown = table.assign(share=table["draws_of_paper"], errors=table["missed"] + table["false"])
-    sns.scatterplot(
-        shown, x="share", y="errors", hue="rule", palette=colours, style="map", s=70, ax=axes[1], legend="brief"
-    )
-    axes[1].set(
-        xlabel="draws / draws of the paper rule", ylabel="missed + falsely coloured blocks a run", ylim=(0, None)
-    )
-    handles, labels = axes[1].get_legend_handles_labels()
-    keep = [place for place, label in enumerate(labels) if label in set(table["map"])]
-    axes[1].legend([handles[place] for place in keep], [labels[place] for place in keep], title="", loc="best")
-    bars = table.assign(contradictory=table["contradictory"] * 100)
-    sns.barplot(bars, y="rule", x="contradictory", hue="map", order=order, ax=axes[2], palette="Greys", edgecolor="0.2")
-    axes[2].axvline(3, color="0.3", lw=0.8, ls="--")
-    axes[2].set(xlabel="contradictory verdicts, % of coloured blocks", ylabel="", yticklabels=[])
-    axes[2].legend(title="")
-    for suffix in ("png", "svg"):
-        panels.savefig(folder / f"simulations.{suffix}", dpi=150, metadata={"Date": None} if suffix == "svg" else None)
-    plt.close(panels)
+    colours = colours_of(order)
+    with style():
+        drawing = Figure(figsize=(WIDTH, 5.6))
+        axes = drawing.subplot_mosaic([["coverage"] * 2, ["errors", "verdicts"]], width_ratios=[1.2, 1])
+        sns.stripplot(
+            per_block, x="coverage", y="rule", hue="rule", palette=colours, order=order, size=2, ax=axes["coverage"]
+        )
+        axes["coverage"].axvspan(0.93, 0.97, color="0.85", zorder=0)
+        axes["coverage"].axvline(0.95, color="0.3", lw=0.8)
+        axes["coverage"].set(xlabel="coverage of a block's 95 % interval (grey: asked of all)", ylabel="")
+        errors_panel(axes["errors"], table, colours)
+        bars = table.assign(contradictory=table["contradictory"] * 100)
+        look = {"palette": "Greys", "edgecolor": "0.2", "linewidth": 0.5, "ax": axes["verdicts"]}
+        sns.barplot(bars, y="rule", x="contradictory", hue="map", order=order, **look)
+        axes["verdicts"].axvline(3, color="0.3", lw=0.8, ls="--")
+        axes["verdicts"].set(xlabel="contradictory verdicts,\n% of coloured blocks", ylabel="")
+        axes["verdicts"].tick_params(axis="y", labelleft=False)
+        axes["verdicts"].legend(title="", loc="lower right")
+        for suffix in ("png", "svg"):
+            facts = {"Date": None} if suffix == "svg" else None
+            drawing.savefig(folder / f"simulations.{suffix}", dpi=200, metadata=facts)
+
+
+def errors_panel(axis: Axes, table: pd.DataFrame, colours: Mapping[str, Any]) -> None:
+    """Draw wrong blocks against draws, a colour a rule and a marker a map."""
+    names = list(dict.fromkeys(table["map"]))
+    markers = markers_of(names)
+    for row in table.to_dict("records"):
+        look = {"marker": markers[row["map"]], "color": colours[row["rule"]], "markersize": 4}
+        axis.plot(row["draws_of_paper"], row["missed"] + row["false"], linestyle="none", **look)
+    for name in names:
+        axis.plot([], [], linestyle="none", marker=markers[name], color="0.3", markersize=4, label=name)
+    axis.axvline(0.5, color="0.3", lw=0.8, ls="--")
+    axis.set(xlabel="draws / draws of the paper rule", ylabel="missed + falsely coloured\nblocks a run", xscale="log")
+    axis.set_xticks([0.5, 1, 2, 5], labels=["0.5", "1", "2", "5"])
+    axis.minorticks_off()
+    axis.set_ylim(0, None)
+    axis.margins(0.08)
+    axis.legend()
 
 
 def mass_coverage(gold: Gold, runs: int) -> pd.DataFrame:
@@ -168,7 +185,6 @@ def main() -> None:
     parser.add_argument("--gold", type=Path, default=RESULTS, help="folder of gold_*.npz")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "cem_bench"
     golds = {path.stem.removeprefix("gold_"): load_gold(path) for path in sorted(arguments.gold.glob("gold_*.npz"))}
     if not golds:

@@ -38,7 +38,8 @@ out of that: `sampling=stratified` (looks at 3, 5, 8, 13, 21 draws) spent 0.56 o
 three of four blocks are calm and stop at the least of both rules. Then, with all four maps in sight, a look at two
 draws was added, looks grow by 1.5 instead of 1.6, and CLEAR_LEVEL (0.1) and DOUBT_SHARE (0.25) became 0.2 and 0.3: none
 of the four is held out any longer. SRResNet_DN_light's is: it was enumerated after that, and nothing was changed for
-what it showed.
+what it showed. With uniform donors, 34 draws a block at most covered the most skewed FSRCNN block in 88.8 % (13 % of
+the runs stop it early, with a mean too low); `sampling=sequential` now goes up to 50, the paper rule's fine draws.
 
 Why an interval after stopping is wider: few draws that happen to look calm stop a block, and a few donors of large
 effect that they lack would have moved its mean. So skewness may lengthen a side of such an interval but not shorten it,
