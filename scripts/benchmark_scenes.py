@@ -79,7 +79,7 @@ SCENES = (
     Scene("SRResNet", "SR", 128, 4, schedule="even", sample=32, target=80),
     Scene("PAN", "SR", 64, 4, target=5),
     Scene("PReNet", "DR", 256, 1, sample=8, target=10),
-    Scene("SwinIR", "SR", 64, 4, sample=3, fine=10, target=1.5),
+    Scene("SwinIR", "SR", 64, 4, sample=3, target=1.5),
     Scene("CRAFT", "SR", 64, 4, sample=4, fine=10, target=1.5),
     Scene("CRAFT", "SR", 64, 4, sample=4, fine=10, target=1.5, compiled=True),
     Scene("RCAN", "SR", 64, 4, sample=2, fine=3, target=0.95),
