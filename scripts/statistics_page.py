@@ -28,10 +28,10 @@ all blocks and in the least covered block whose donors differ by more than 0.001
 stands for one.
 
 Draws are counted, not time. With plain forwards, which the networks of global reach need, time goes with the draws. In
-the cone engine a small round costs more a draw (13.6 ms alone, 8.2 by three, 5.5 by ten, 4.4 by fifty:
-`results/benchmark/growth.csv`): at these costs `sequential, stratified` takes 0.83 (DnCNN), 0.81 (EDSR_SR_4), 0.75
-(FFDNet), 0.72 (FSRCNN) and 0.71 (SRResNet_DN_light) of the paper rule's time (100 runs), and with a first look at three
-draws (`sampling.minimum=3`) 0.77, 0.81, 0.68, 0.67 and 0.69.
+the cone engine a small round costs more a draw (`results/benchmark/growth.csv`): at 13.6 ms alone, 8.2 by three, 5.5 by
+ten and 4.4 by fifty, as once measured, `sequential, stratified` takes 0.83 (DnCNN), 0.81 (EDSR_SR_4), 0.75 (FFDNet),
+0.72 (FSRCNN) and 0.71 (SRResNet_DN_light) of the paper rule's time (100 runs), and with a first look at three draws
+(`sampling.minimum=3`) 0.77, 0.81, 0.68, 0.67 and 0.69.
 
 Tuning: the constants were chosen on the FSRCNN map, with DnCNN's and FFDNet's looked at meanwhile. EDSR_SR_4's was held
 out of that: `sampling=stratified` (looks at 3, 5, 8, 13, 21 draws) spent 0.56 of the paper rule's draws on it, since
