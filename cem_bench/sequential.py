@@ -15,6 +15,8 @@ __all__ = ["Sequential"]
 
 # Equal draws have no variance to learn from; from so many on, more of them would be spent blindly.
 FLAT = 3
+# Draws before an interval may be called narrow enough: fewer that happen to look alike would be, and miss the mean.
+PRECISE = 12
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class Sequential:
     Args:
         tol: half-width of the region of no effect, dB.
         confidence: of the verdicts and intervals, in (0, 1).
-        half_width: if given, dB: stop at an interval of +-half_width instead of at a verdict. Nothing holds calm draws
-            back then: on four gold maps, at 0.005 to 0.05 dB and at most 34 draws, intervals cover 96 to 98 %, and the
-            worst block, of a few large effects, 75 % (with donors by stratum 83 %).
+        half_width: if given, dB: stop at an interval of +-half_width instead of at a verdict, after 12 draws at least.
+            On the FSRCNN and EDSR_SR_4 gold maps, at 0.02 dB, intervals then cover 98 %, the worst block 92 % (800
+            runs; stopping from two draws on, the worst block is covered in 75 %).
         minimum: draws before any block may be settled, at least 2.
         maximum: draws after which an undecided block stays undecided.
         growth: factor from look to look, above 1.
@@ -109,7 +111,8 @@ class Sequential:
             p = sequential_p_values(effects, self.tol, self.looks, labels)
             decided = (decide(p, 1 - self.confidence, self.correction) != UNDECIDED).tolist()
         else:
-            decided = [half <= self.half_width for half in self._half(effects, labels).values()]
+            halves = self._half(effects, labels).values()
+            decided = [n >= PRECISE and half <= self.half_width for n, half in zip(lengths, halves, strict=True)]
         flat = [n >= FLAT and float(np.ptp(draws)) == 0.0 for n, draws in zip(lengths, effects.values(), strict=True)]
         return [
             n >= self.maximum or (n >= self.minimum and (done or equal))

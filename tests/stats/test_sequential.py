@@ -94,6 +94,7 @@ def test_half_width_mode_reaches_the_half_width():
     rule = Sequential(half_width=0.05, maximum=400)
     table = block_table(run(rule, source_of()), looks=rule.looks)
     assert np.all(table.high - table.low <= 0.1 * 1.15)
+    assert table.n.min() >= 12, "fewer draws that look alike do not count as precise"
 
 
 def test_expected_draws_fall_as_draws_come_in():
