@@ -1,7 +1,7 @@
 """Run by torch.compile what every draw computes in full: a whole network, or the start of a record.
 
-Compiling fuses the small ops between products and convolutions, which in networks with attention take half of the time.
-It costs a minute or two, and every size of batch would be compiled anew: compiled code runs one row at a time.
+Compiling fuses the small ops between products and convolutions. It costs a minute or two, and every size of batch would
+be compiled anew: compiled code runs one row at a time.
 """
 
 from __future__ import annotations
