@@ -40,7 +40,7 @@ CACHE_BYTES, FEWEST_ROWS = 4 * 2**20, 4
 MAPPED_BYTES = 18 * 2**20  # the C library asks the system for larger values anew every time (measured: 15 % slower)
 REGIONS_KEPT = 200_000  # rectangles remembered between the coarse and the fine draws of a block
 PLANS_KEPT = 8  # for the batches of a few blocks
-COMPILED = 0.7  # what compiled work costs beside plain work (results/benchmark: 0.72 for CRAFT's map, compiling included)
+COMPILED = 0.7  # compiled work beside plain work (results/benchmark: 0.72 for CRAFT's map, compiling included)
 
 
 class ConeEngine:
