@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from cem_bench.stats.verdicts import NAMES, NONE
 CELL = 1.38  # inches of a panel where there is room
 MOST = 6  # models beside each other
 LETTER = 0.057  # inches of a letter over a panel
-PIES = 4  # models in a line of the summary
+TASKS = ("SR", "DN", "DR", "restore")  # as the paper orders them
 VERDICT_NAMES = NAMES | {NONE: "no effect"}
 
 
@@ -205,25 +205,33 @@ def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTab
     return difference_table(one, two, tol=first.entry["tol"]), status
 
 
-def multitask_figure(rows: Sequence[tuple[str, str, Sequence[StoredCell]]], palette: str = "paper") -> Figure:
-    """Draw the summary in the published form: a pie, the mean PSNR and a bar for every task (rows) and model.
+def multitask_figure(cells: Sequence[StoredCell], layout: Mapping[str, Any], palette: str = "paper") -> Figure:
+    """Draw the summary in the published form: by task, architecture (rows) and training (columns) a pie, PSNR and a bar.
 
     Args:
-        rows: task, model and the cells of that model under that task.
+        cells: of any number of tasks and models.
+        layout: `columns`, names of trainings; `rows`, for every architecture and column a model, or a list of models of
+            which each is of another task.
         palette: `paper` or `safe`.
     """
-    tasks = list(dict.fromkeys(task for task, _, _ in rows))
-    parts = {task: [(model, cells) for other, model, cells in rows if other == task] for task in tasks}
-    lines = [(task, part[at : at + PIES]) for task, part in parts.items() for at in range(0, len(part), PIES)]
-    most = max(len(part) for _, part in lines)
+    of: dict[tuple[str, str], list[StoredCell]] = {}
+    for cell in cells:
+        of.setdefault((cell.entry["task"], cell.model), []).append(cell)
+    rows = [[[names] if isinstance(names, str) else names for names in row] for row in layout["rows"]]
+    tasks = sorted({task for task, _ in of}, key=TASKS.index)
+    found = [(task, [next((n for n in names if (task, n) in of), "") for names in row]) for task in tasks for row in rows]
+    lines = [(task, models) for task, models in found if any(models)]
+    columns = layout["columns"]
     with style():
-        figure = Figure(figsize=(WIDTH / PIES * most + 0.2, 0.95 * len(lines) + 0.1))
-        axes = figure.subplots(len(lines), most, squeeze=False)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        for line, (task, part) in zip(axes, lines, strict=True):
-            for axis, (model, cells) in zip(line, part, strict=False):
-                _pie_with_bar(axis, model, cells, Look(BOUND_DB.get(task, 1.0), palette))
+        figure = Figure(figsize=(WIDTH, 0.8 * len(lines) + 0.3))
+        axes = figure.subplots(len(lines), len(columns), squeeze=False)
+        for column, name in zip(axes[0], columns, strict=True):
+            column.set_title(name, fontsize=8)
+        for line, (task, models) in zip(axes, lines, strict=True):
+            for axis, model in zip(line, models, strict=True):
+                axis.set_axis_off()
+                if model:
+                    _pie_with_bar(axis, model, of[task, model], Look(BOUND_DB.get(task, 1.0), palette))
             line[0].text(-0.1, 0.5, task, rotation=90, va="center", fontsize=9, transform=line[0].transAxes)
     return figure
 

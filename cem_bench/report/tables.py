@@ -34,15 +34,19 @@ AVERAGED = (
 
 
 def cells_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
-    """Return one row a cell, sorted by task, model, variant (numbers by value) and scene."""
+    """Return one row a cell, sorted by task, model (as they first appear), variant (numbers by value) and scene."""
     table = pd.DataFrame([measure_cell(cell) for cell in cells])
     table.insert(0, "psnr_gain_db", table["psnr_roi_db"] - beside(table))
-    return table.sort_values(["task", "model", "variant", "scene", "seed"], key=_by_value, ignore_index=True)
+    rank = {model: at for at, model in enumerate(dict.fromkeys(table["model"]))}
 
+    def key(column: pd.Series) -> pd.Series:
+        if column.name == "model":
+            return column.map(rank)
+        # numbers of variants padded, so that 5 draws come before 10
+        padded = column.name == "variant"
+        return column.str.replace(r"\d+", lambda n: n.group().zfill(6), regex=True) if padded else column
 
-def _by_value(column: pd.Series) -> pd.Series:
-    """Pad the numbers of variants, so that 5 draws come before 10."""
-    return column.str.replace(r"\d+", lambda n: n.group().zfill(6), regex=True) if column.name == "variant" else column
+    return table.sort_values(["task", "model", "variant", "scene", "seed"], key=key, ignore_index=True)
 
 
 def beside(table: pd.DataFrame) -> pd.Series:
@@ -88,7 +92,7 @@ def _spread(name: str, interval: tuple[float, float, float]) -> dict[str, float]
 
 def decay_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return the cross-fit |effect| of a block by its distance to the ROI, by model, variant and task."""
-    curves = decay_curves(cells)
+    curves = decay_curves(cells).sort_values("task", kind="stable")  # as in the summary: labels keep their colours
     curves["label"] = [label(model, variant) for model, variant in zip(curves["model"], curves["variant"], strict=True)]
     found = []
     for (task, name, at), part in curves.groupby(["task", "label", "distance_px"], sort=False):

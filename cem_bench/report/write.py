@@ -80,11 +80,18 @@ def read_experiment(name: str, output: Path, palette: str) -> Experiment:
     said: Any = OmegaConf.to_container(OmegaConf.load(path))
     plan_path = output / name / "plan.json"
     plan = json.loads(plan_path.read_text()) if plan_path.is_file() else {}
-    cells = ablations.seen(read_cells(output, name), (said.get("report") or {}).get("draws") or ())
+    measured = sorted(read_cells(output, name), key=_rank(said))
+    cells = ablations.seen(measured, (said.get("report") or {}).get("draws") or ())
     table = cells_table(cells)
     pairs = (said.get("report") or {}).get("pairs") or ()
     paired, decay = paired_table(table, pairs, PAIRED), paired_decay_table(cells, pairs)
     return Experiment(name, said, plan, cells, table, summary_table(table), paired, decay, palette)
+
+
+def _rank(said: Mapping[str, Any]) -> Callable[[StoredCell], int]:
+    """Return where a cell's model stands in the list of the experiment's file; behind it where others joined it."""
+    listed = said["hydra"]["sweeper"]["params"]["model"].split(",")
+    return lambda cell: listed.index(cell.model) if cell.model in listed else len(listed)
 
 
 def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Path]:
@@ -154,19 +161,11 @@ def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
         if len(experiment.paired_decay):
             found["decay_paired"] = lambda: plots.paired_decay_plot(experiment.paired_decay)
         found["verdicts"] = lambda: plots.verdict_plot(summary, look)
-    if options.get("summary_figure"):
-        rows = [
-            (str(row["task"]), str(row["model"]), [cell for cell in experiment.cells if _in(cell, row)])
-            for row in summary.to_dict("records")
-        ]
-        found["multitask"] = lambda: panels.multitask_figure(rows, experiment.palette)
+    if layout := options.get("summary_figure"):
+        found["multitask"] = lambda: panels.multitask_figure(experiment.cells, layout, experiment.palette)
     if options.get("lam_steps"):
         found["lam_against_cem"] = lambda: lam_rows.agreement_plot(experiment.cells)
     return found
-
-
-def _in(cell: StoredCell, row: Mapping[Any, Any]) -> bool:
-    return (cell.model, cell.variant, cell.entry["task"]) == (row["model"], row["variant"], row["task"])
 
 
 def _scenes(experiment: Experiment, shown: Path, private: Path) -> list[Path]:
