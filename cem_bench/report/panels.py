@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,7 @@ def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTab
 
 
 def multitask_figure(cells: Sequence[StoredCell], layout: Mapping[str, Any], palette: str = "paper") -> Figure:
-    """Draw the summary in the published form: by task, architecture (rows) and training (columns) a pie, PSNR and a bar.
+    """Draw the published summary: pie, PSNR and bar by task and architecture (rows) and training (columns).
 
     Args:
         cells: of any number of tasks and models.
@@ -219,8 +220,10 @@ def multitask_figure(cells: Sequence[StoredCell], layout: Mapping[str, Any], pal
         of.setdefault((cell.entry["task"], cell.model), []).append(cell)
     rows = [[[names] if isinstance(names, str) else names for names in row] for row in layout["rows"]]
     tasks = sorted({task for task, _ in of}, key=TASKS.index)
-    found = [(task, [next((n for n in names if (task, n) in of), "") for names in row]) for task in tasks for row in rows]
-    lines = [(task, models) for task, models in found if any(models)]
+    lines = []
+    for task, row in product(tasks, rows):
+        models = [next((name for name in names if (task, name) in of), "") for names in row]
+        lines += [(task, models)] if any(models) else []
     columns = layout["columns"]
     with style():
         figure = Figure(figsize=(WIDTH, 0.8 * len(lines) + 0.3))
