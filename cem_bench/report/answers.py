@@ -33,7 +33,8 @@ def answer(experiment: Experiment) -> str:
     elif options.get("lam_steps"):
         found = of_lam(experiment)
     else:
-        found = " ".join([of_all(experiment.summary), of_pairs(experiment)])
+        networks = of_networks(experiment.table) if options.get("networks") else ""
+        found = " ".join(filter(None, [of_all(experiment.summary), networks, of_pairs(experiment)]))
     names = experiment.hypotheses
     judged = f" Hypotheses on it, judged in [../claims](../claims/README.md): {', '.join(names)}." if names else ""
     return f"**Answer.** {found.strip()}{judged}"
@@ -47,6 +48,24 @@ def of_all(summary: pd.DataFrame) -> str:
     return (
         f"In the {models} networks here 90 % of the effect lies within {span(summary['r90_px'], 1)} px of the ROI, and "
         f"{span(share, 0)} % of the sum of |effect| comes from blocks that harm it (means over up to {images} images)."
+    )
+
+
+def of_networks(table: pd.DataFrame) -> str:
+    """Say how, over the networks of one task, PSNR and harm rank with the radius of 90 % of the effect on an image."""
+    harm = table["negative_mass_db"].clip(lower=0)
+    table = table.assign(harm=harm / (harm + table["positive_mass_db"]))
+    everywhere = table.groupby("scene")["model"].transform("nunique") == table["model"].nunique()
+    columns = ["r90_px", "psnr_roi_db", "harm"]
+    means = table[everywhere].groupby(["image", "model"])[columns].mean()
+    ranks = means.groupby("image")[columns].corr("spearman")["r90_px"].unstack()
+    words = []
+    for column in columns[1:]:
+        rank, low, high = over_images(ranks[column], ranks.index.to_series())
+        words.append(f"{rank:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return (
+        f"On an image, these networks' radius ranks with their PSNR at Spearman's {words[0]} and with the share of the "
+        f"effect that harms at {words[1]} (means over {len(ranks)} images); they differ in more than their radius."
     )
 
 

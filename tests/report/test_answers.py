@@ -72,3 +72,17 @@ def test_rows_over_other_scenes_are_shown_with_what_can_be_compared() -> None:
     assert pages.COLUMNS["psnr_gain_db"] not in pages.shown(even)
     assert pages.COLUMNS["psnr_gain_db"] in pages.shown(pd.DataFrame([row, row | {"cells": 17}]))
     assert pages.COLUMNS["psnr_gain_db"] not in pages.shown(pd.DataFrame([row, row | {"cells": 17, "task": "DN"}]))
+
+
+def test_networks_are_ranked_only_where_all_of_them_were_measured() -> None:
+    networks = [("A", 8.0), ("B", 16.0), ("C", 40.0)]
+    seen = [(at, *network) for at in range(5) for network in networks] + [(9, "A", 99.0)]
+    rows = [
+        {"scene": f"s{at}", "image": f"i{at}", "model": model, "r90_px": radius, "psnr_roi_db": radius + at}
+        | {"positive_mass_db": 1.0, "negative_mass_db": 1 / radius}
+        for at, model, radius in seen
+    ]
+    said = answers.of_networks(pd.DataFrame(rows))
+    assert "PSNR at Spearman's +1.00 [" in said
+    assert "harms at -1.00 [" in said
+    assert "over 5 images" in said
