@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "benchmark"
-ONE_SCENE = Path(__file__).with_name("benchmark_scenes.py")
 REACHED = "#3b6ea5"
 LONGEST_S = 600  # a row that takes longer is given up
 SHOWN = ("network", "input_px", "engine", "weights", "ratio", "target", "met", "largest_difference_db",
@@ -40,11 +39,11 @@ blocks with fine draws are then assumed to be those nearest to the ROI. All colu
 [growth.csv](growth.csv)."""
 
 
-def in_process(asked: str) -> Any:
-    """Measure one scene (by its number) or another table in a process of its own; None where it fails."""
+def in_process(script: str, asked: str) -> Any:
+    """Measure what a script beside this one is asked for, in a process of its own; None where it fails."""
     environment = {"CEM_WEIGHTS": str(ROOT.parent / "shared" / "weights"), **os.environ, "OMP_NUM_THREADS": "1",
                    "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    command = [sys.executable, "-W", "ignore", str(ONE_SCENE), asked]
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script)), asked]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
@@ -77,7 +76,7 @@ def engines(wanted: Callable[[Any, dict[str, Any] | None], bool]) -> list[dict[s
     rows = {row["case"]: row for row in read("engines.csv")}
     for index, scene in enumerate(SCENES):
         if wanted(scene, rows.get(scene.case)):
-            row = in_process(str(index))
+            row = in_process("benchmark_scenes.py", str(index))
             if row is None:
                 sys.stdout.write(f"{scene.case}: not measured\n")
                 continue
@@ -175,7 +174,7 @@ def main() -> int:
     rows = engines(wanted)
     keeps = options.only is not None or options.resume or options.changed
     cost = (read("growth.csv") if keeps else []) or [row for asked in ("growth", "compiled")
-                                                     for row in in_process(asked) or []]
+                                                     for row in in_process("benchmark_growth.py", asked) or []]
     if cost:
         write("growth.csv", cost)
     figure(rows, cost)
