@@ -1,8 +1,8 @@
 """Measure every trained network on every test of its tasks: `python scripts/measure_trained.py [DATA] [RESULTS]`.
 
-Writes trained.csv (one row a network and test), trained_members.csv (mean and range over seeds) and
-trained_reach.png (PSNR against reach) into RESULTS, from the weights in model_zoo. A network that trained.csv already
-holds with the same weights is not measured again.
+Writes trained.csv (one row a network and test), trained_members.csv (mean and range over seeds), trained_reach.png
+(PSNR against reach) and the page README.md into RESULTS, from the weights in model_zoo. A network that trained.csv
+already holds with the same weights is not measured again.
 """
 
 import json
@@ -22,6 +22,7 @@ from tqdm import tqdm
 import model_zoo
 from cem_bench.report.style import WIDTH, colours_of, markers_of, style
 from scripts.train import every_test, measure
+from scripts.trained_page import page
 
 WEIGHTS = Path(model_zoo.__file__).parent / "weights"
 KEY = ["name", "test", "sha256"]
@@ -144,7 +145,9 @@ def main(data: Path, results: Path) -> None:
             inputs[name] = input_psnr(name, data)
         rows.append(with_record(row(record, name, data) | {"input_psnr": inputs[name]}, record))
         write(rows, results)
-    figure(write(rows, results), results / "trained_reach.png")
+    table = write(rows, results)
+    figure(table, results / "trained_reach.png")
+    (results / "README.md").write_text(page(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""The page of the trained networks: every member on every test, what is missed, and what is not trained yet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).parents[1] / "conf" / "train"
+# dB of PSNR on a CPU, from the plan of the families; of rain above the rainy input
+AIMS = {"cbsd68_dn50": 26.8, "set5_x4": 30.5}
+ABOVE_INPUT = {"bsds500val_rain": 8.0}
+SEEDS = {"rcan_dn_ca": 3, "rcan_dn_none": 3, "rcan_sr_ca": 3, "rcan_sr_none": 3}  # trainings planned; others one
+ABOUT = """\
+# Networks trained here
+
+Matched families, each of which differs in one thing; recipe, seeds and images: \
+[model_zoo/weights](../../model_zoo/weights/README.md). PSNR of 8-bit output, dB (Y of BT.601 without a border of 4 px \
+for SR, RGB otherwise), mean over the trainings (seeds) with the lowest and highest; 'above input': the same minus the \
+observation, enlarged bicubically where the network enlarges. Minutes of training are of wall clock, on one thread beside other work. \
+The light RCAN's single DN member is the RCAN DN of attention everywhere."""
+END = """\
+Again: `python scripts/measure_trained.py DATA`; what is in `trained.csv` with the same weights is not measured anew. \
+`measured.csv` is of the published networks: `python -m model_zoo verify`."""
+
+
+def page(table: pd.DataFrame) -> str:
+    """Return the page.
+
+    Args:
+        table: the rows of trained.csv.
+    """
+    parts = [ABOUT, *(part for test in dict.fromkeys(table["test"]) for part in of_test(test, table))]
+    gap = table["difference_db"].abs().max()
+    parts.append(f"Measured again, PSNR differs from that of the training's end by at most {gap:.4f} dB.")
+    parts.append("![PSNR against reach, a panel a family and test.](trained_reach.png)")
+    if missing := list(untrained(set(table["name"]))):
+        parts.append(f"Not trained yet (`scripts/train_queue.sh`): {', '.join(missing)}.")
+    return "\n\n".join([*parts, END]) + "\n"
+
+
+def of_test(test: str, table: pd.DataFrame) -> Iterator[str]:
+    """Yield heading and table of one test."""
+    rows = table[table["test"] == test]
+    observed = rows["input_psnr"].iloc[0]
+    aim = AIMS.get(test, observed + ABOVE_INPUT[test] if test in ABOVE_INPUT else None)
+    yield f"## {test}: input {observed:.2f} dB" + (f", aim {aim:.2f} dB" if aim else "")
+    lines = ["| family | member | parameters, M | reach, px | minutes | trainings | PSNR | SSIM | above input |"]
+    lines[0] += " aim |" if aim else ""
+    lines.append("|---" * lines[0].count(" |") + "|")
+    for (family, member), part in rows.groupby(["family", "member"], sort=False):
+        psnr, first = part["psnr"], part.iloc[0]
+        ends = f" ({psnr.min():.2f} to {psnr.max():.2f})" if len(part) > 1 else ""
+        reach = "whole image" if pd.isna(first["reach"]) else f"{first['reach']:.0f}"
+        numbers = [f"{first['parameters'] / 1e6:.2f}", reach, f"{part['training_seconds'].mean() / 60:.0f}", len(part)]
+        numbers += [f"{psnr.mean():.2f}{ends}", f"{part['ssim'].mean():.4f}", f"{psnr.mean() - observed:+.2f}"]
+        numbers += ["met" if psnr.mean() >= aim else f"missed by {aim - psnr.mean():.2f}"] if aim else []
+        lines.append(f"| {family} | {member} | {' | '.join(str(number) for number in numbers)} |")
+    yield "\n".join(lines)
+
+
+def untrained(names: set[str]) -> Iterator[str]:
+    """Yield the members of conf/train, with their seeds, that have no weights."""
+    for path in sorted(CONF.glob("*.yaml")):
+        said = OmegaConf.load(path)
+        for seed in range(SEEDS.get(path.stem, 1)):
+            if said.get("weights", "") is not None and said.name + (f"_seed{seed}" if seed else "") not in names:
+                yield path.stem + (f" (seed {seed})" if seed else "")
