@@ -17,8 +17,8 @@ ABOUT = """\
 Matched families, each of which differs in one thing; recipe, seeds and images: \
 [model_zoo/weights](../../model_zoo/weights/README.md). PSNR of 8-bit output, dB (Y of BT.601 without a border of 4 px \
 for SR, RGB otherwise), mean over the trainings (seeds) with the lowest and highest; 'above input': the same minus the \
-observation, enlarged bicubically where the network enlarges. Minutes of training are of wall clock, on one thread beside other work. \
-The light RCAN's single DN member is the RCAN DN of attention everywhere."""
+observation, enlarged bicubically where the network enlarges. Minutes of training are of wall clock, on one thread \
+beside other work. The light RCAN's single DN member is the RCAN DN of attention everywhere."""
 END = """\
 Again: `python scripts/measure_trained.py DATA`; what is in `trained.csv` with the same weights is not measured anew. \
 `measured.csv` is of the published networks: `python -m model_zoo verify`."""
