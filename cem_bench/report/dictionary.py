@@ -1,4 +1,4 @@
-"""What the columns of the tables mean, and where the images come from: the page `results/README.md`."""
+"""The page `results/README.md`: which pages there are, what their columns mean, where the images come from."""
 
 from __future__ import annotations
 
@@ -81,9 +81,8 @@ HEAD = """# Results
 Written by commands, never by hand: `python -m cem_bench +experiment=NAME` measures what is missing and writes
 `NAME/`; `python -m cem_bench.report experiment=NAME` redraws it from stored draws; `scripts/reproduce.py` does all.
 Draws, records and pictures of every cell lie in `store/`, pictures of scenes that may not be shown in `private/`; git
-ignores both. `NAME/plan.json` says what the last sweep could not run.
-
-## Columns
+ignores both. `NAME/plan.json` says what the last sweep could not run."""
+OF_COLUMNS = """## Columns
 
 In `cells.csv` (a row a cell), `summary.csv` (a row a model: means over images), `paired.csv` (differences of pairs of
 models), `decay_paired.csv` (differences of their decay curves). `X_low` and `X_high` are the ends of X's 95 % interval:
@@ -102,8 +101,18 @@ def meaning(column: str) -> str:
     return COLUMNS.get(column, "")
 
 
+def index(output: Path) -> str:
+    """Return a line for every page below a folder of results: its link and its heading."""
+    lines = []
+    for page in sorted(page for page in output.glob("**/README.md") if page.parent != output):
+        name = page.parent.relative_to(output).as_posix()
+        heading = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").removeprefix(f"{name}: ")
+        lines.append(f"- [{name}]({name}/README.md): {heading}")
+    return "\n".join(["## Pages", "", *lines])
+
+
 def write_dictionary(output: Path) -> Path:
-    """Write the page of columns and images.
+    """Write the page of pages, columns and images.
 
     Args:
         output: folder of the results.
@@ -114,7 +123,8 @@ def write_dictionary(output: Path) -> Path:
     table = pd.read_csv(CONF / "scene_table.csv", dtype={"image": str}).drop_duplicates("image")
     table["file"] = table["source"].str.replace(r"^\$\{[^}]*\}/", "", regex=True)
     images = table[["file", "sha256"]]
-    parts = [HEAD, pages.markdown(columns), "## Images\n\n" + IMAGES, pages.markdown(sources), pages.markdown(images)]
+    tables = [pages.markdown(columns), "## Images\n\n" + IMAGES, pages.markdown(sources), pages.markdown(images)]
+    parts = [HEAD, index(output), OF_COLUMNS, *tables]
     path = output / "README.md"
     write_atomically(path, ("\n\n".join(parts) + "\n").encode())
     return path

@@ -80,6 +80,17 @@ def test_every_column_is_in_the_dictionary(stored: Path) -> None:
     assert unknown == []
 
 
+def test_every_page_is_in_the_index(tmp_path: Path) -> None:
+    from cem_bench.report.dictionary import write_dictionary
+
+    (tmp_path / "validity" / "one").mkdir(parents=True)
+    (tmp_path / "validity" / "one" / "README.md").write_text("# Is it valid?\n\ntext")
+    page = write_dictionary(tmp_path).read_text()
+    assert "- [validity/one](validity/one/README.md): Is it valid?\n" in page
+    assert "| `r90_px` |" in page
+    assert page == write_dictionary(tmp_path).read_text()
+
+
 def test_no_stored_cell_says_what_to_run(tmp_path: Path) -> None:
     from cem_bench.report import write_report
 
