@@ -140,14 +140,21 @@ def main(data: Path, results: Path) -> None:
     inputs = {measured["test"]: measured["input_psnr"] for measured in found}
     keyed = [((record["name"], name, record["sha256"]), record) for record, name in wanted()]
     rows = [with_record(known[key], record) for key, record in keyed if key in known]
-    for (_, name, _), record in tqdm([(key, record) for key, record in keyed if key not in known], desc="measuring"):
+    left = [(key, record) for key, record in keyed if key not in known]
+    report(rows, left, results)
+    for number, ((_, name, _), record) in enumerate(tqdm(left, desc="measuring"), 1):
         if name not in inputs:
             inputs[name] = input_psnr(name, data)
         rows.append(with_record(row(record, name, data) | {"input_psnr": inputs[name]}, record))
-        write(rows, results)
-    table = write(rows, results)
-    figure(table, results / "trained_reach.png")
-    (results / "README.md").write_text(page(table), encoding="utf-8")
+        report(rows, left[number:], results)
+
+
+def report(rows: list[dict[str, Any]], left: list[tuple[tuple[str, str, str], Any]], results: Path) -> None:
+    """Write tables, figure and page of what is measured so far."""
+    if rows:
+        table = write(rows, results)
+        figure(table, results / "trained_reach.png")
+        (results / "README.md").write_text(page(table, [key[:2] for key, _ in left]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The page of the trained networks: every member on every test, what is missed, and what is not trained yet."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,17 +24,20 @@ Again: `python scripts/measure_trained.py DATA`; what is in `trained.csv` with t
 `measured.csv` is of the published networks: `python -m model_zoo verify`."""
 
 
-def page(table: pd.DataFrame) -> str:
+def page(table: pd.DataFrame, unmeasured: Sequence[tuple[str, str]] = ()) -> str:
     """Return the page.
 
     Args:
         table: the rows of trained.csv.
+        unmeasured: networks and tests that have no row there yet.
     """
     parts = [ABOUT, *(part for test in dict.fromkeys(table["test"]) for part in of_test(test, table))]
     gap = table["difference_db"].abs().max()
     parts.append(f"Measured again, PSNR differs from that of the training's end by at most {gap:.4f} dB.")
     parts.append("![PSNR against reach, a panel a family and test.](trained_reach.png)")
-    if missing := list(untrained(set(table["name"]))):
+    if unmeasured:
+        parts.append(f"Not measured again yet: {', '.join(f'{name} on {test}' for name, test in unmeasured)}.")
+    if missing := list(untrained({*table["name"], *(name for name, _ in unmeasured)})):
         parts.append(f"Not trained yet (`scripts/train_queue.sh`): {', '.join(missing)}.")
     return "\n\n".join([*parts, END]) + "\n"
 
