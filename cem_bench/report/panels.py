@@ -247,7 +247,8 @@ def _pie_with_bar(axes: Axes, model: str, cells: Sequence[StoredCell], look: Loo
     highest = float(np.mean([cell.effect_map.summary()["max_db"] for cell in cells]))
     psnr = float(np.mean([cell.entry["psnr_roi_db"] for cell in cells]))
     text = {"transform": axes.transAxes, "va": "center", "fontsize": 6.5}
-    axes.text(0.42, 0.76, f"{psnr:.2f} dB\n{model}", **text)
+    images = len({cell.image for cell in cells})
+    axes.text(0.42, 0.76, f"{psnr:.2f} dB ({images} images)\n{model}", **text)
     strip = axes.inset_axes((0.42, 0.34, 0.56, 0.2))
     bounds = maps.EffectMap(np.array([[lowest, highest]]), np.zeros((1, 2), np.int8), np.ones((1, 2), int), 0.01)
     draw_bar(strip, bounds, look)
