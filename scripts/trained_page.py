@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
+from cem_bench.report.pages import markdown
+
 CONF = Path(__file__).parents[1] / "conf" / "train"
 # dB of PSNR on a CPU, from the plan of the families; of rain above the rainy input
 AIMS = {"cbsd68_dn50": 26.8, "set5_x4": 30.5}
@@ -48,18 +50,26 @@ def of_test(test: str, table: pd.DataFrame) -> Iterator[str]:
     observed = rows["input_psnr"].iloc[0]
     aim = AIMS.get(test, observed + ABOVE_INPUT[test] if test in ABOVE_INPUT else None)
     yield f"## {test}: input {observed:.2f} dB" + (f", aim {aim:.2f} dB" if aim else "")
-    lines = ["| family | member | parameters, M | reach, px | minutes | trainings | PSNR | SSIM | above input |"]
-    lines[0] += " aim |" if aim else ""
-    lines.append("|---" * lines[0].count(" |") + "|")
-    for (family, member), part in rows.groupby(["family", "member"], sort=False):
-        psnr, first = part["psnr"], part.iloc[0]
-        ends = f" ({psnr.min():.2f} to {psnr.max():.2f})" if len(part) > 1 else ""
-        reach = "whole image" if pd.isna(first["reach"]) else f"{first['reach']:.0f}"
-        numbers = [f"{first['parameters'] / 1e6:.2f}", reach, f"{part['training_seconds'].mean() / 60:.0f}", len(part)]
-        numbers += [f"{psnr.mean():.2f}{ends}", f"{part['ssim'].mean():.4f}", f"{psnr.mean() - observed:+.2f}"]
-        numbers += ["met" if psnr.mean() >= aim else f"missed by {aim - psnr.mean():.2f}"] if aim else []
-        lines.append(f"| {family} | {member} | {' | '.join(str(number) for number in numbers)} |")
-    yield "\n".join(lines)
+    members = rows.groupby(["family", "member"], sort=False)
+    lines = [{"family": family, "member": member, **of_member(part, aim)} for (family, member), part in members]  # pyright: ignore
+    yield markdown(pd.DataFrame(lines))
+
+
+def of_member(part: pd.DataFrame, aim: float | None) -> dict[str, str]:
+    """Return the numbers of a member's trainings on one test, as they are shown."""
+    psnr, first = part["psnr"], part.iloc[0]
+    shown = {
+        "parameters, M": f"{first['parameters'] / 1e6:.2f}",
+        "reach, px": "whole image" if pd.isna(first["reach"]) else f"{first['reach']:.0f}",
+        "minutes": f"{part['training_seconds'].mean() / 60:.0f}",
+        "trainings": str(len(part)),
+        "PSNR": f"{psnr.mean():.2f}" + (f" ({psnr.min():.2f} to {psnr.max():.2f})" if len(part) > 1 else ""),
+        "SSIM": f"{part['ssim'].mean():.4f}",
+        "above input": f"{psnr.mean() - first['input_psnr']:+.2f}",
+    }
+    if aim is None:
+        return shown
+    return shown | {"aim": "met" if psnr.mean() >= aim else f"missed by {aim - psnr.mean():.2f}"}
 
 
 def untrained(names: set[str]) -> Iterator[str]:
