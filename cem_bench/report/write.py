@@ -51,11 +51,6 @@ class Experiment:
     palette: str
 
     @property
-    def order(self) -> list[tuple[str, str]]:
-        """Model and variant in the order of the summary's rows."""
-        return list(self.summary[["model", "variant"]].itertuples(index=False, name=None))
-
-    @property
     def options(self) -> Mapping[str, Any]:
         """The file's `report` part."""
         return self.said.get("report") or {}
@@ -172,7 +167,7 @@ def _scenes(experiment: Experiment, shown: Path, private: Path) -> list[Path]:
     """Draw every scene, all models beside each other; the first shipped ones are for the page, the rest to look at."""
     paths, seed = [], min(cell.entry["seed"] for cell in experiment.cells)
     by_scene: dict[tuple[str, str], list[StoredCell]] = {}
-    for cell in sorted(experiment.cells, key=lambda cell: experiment.order.index((cell.model, cell.variant))):
+    for cell in experiment.cells:
         if cell.entry["seed"] == seed:
             by_scene.setdefault((cell.scene, cell.entry["task"]), []).append(cell)
     tasks = {task for _, task in by_scene}
