@@ -6,9 +6,23 @@ import warnings
 from types import ModuleType
 
 REMEDY = (
-    "pip install --no-deps --no-build-isolation basicsr==1.4.2 && "
-    "pip install opencv-python-headless pillow pyyaml requests scikit-image scipy tqdm"
+    "In a clone of cem_bench: pip install -c constraints.txt -e '.[train]' && "
+    "pip install -c constraints.txt --no-deps basicsr"
 )
+
+
+def training_library(module: str) -> ModuleType:
+    """Import a module that only training and its metrics need.
+
+    Raises:
+        ImportError: where it, or something it needs, is missing, with the remedy.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        library = module.partition(".")[0]
+        said = f"Training and its metrics need {library}, which did not import ({error}). {REMEDY}"
+        raise ImportError(said) from error
 
 
 def basicsr(module: str) -> ModuleType:
@@ -30,9 +44,6 @@ def basicsr(module: str) -> ModuleType:
         stand_in = ModuleType(removed)
         stand_in.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
         sys.modules[removed] = stand_in
-    try:
-        with warnings.catch_warnings():  # it names moved parts of SciPy, and holds old escapes in its strings
-            warnings.simplefilter("ignore")
-            return importlib.import_module(f"basicsr.{module}")
-    except ImportError as error:
-        raise ImportError(f"Training and its metrics need basicsr, which did not import ({error}). {REMEDY}") from error
+    with warnings.catch_warnings():  # it names moved parts of SciPy, and holds old escapes in its strings
+        warnings.simplefilter("ignore")
+        return training_library(f"basicsr.{module}")

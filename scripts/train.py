@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cem_bench.geometry import Rect
 from model_zoo.cards import Card
+from model_zoo.compat import basicsr, training_library
 from model_zoo.loading import build_card
 from model_zoo.training import Crops, Maker, Recipe, load_images, publish, read_split, score, train
 from model_zoo.training.split import photographs, training_images
@@ -40,6 +41,8 @@ def main(cfg: DictConfig) -> None:
 
 def run(spec: DictConfig) -> None:
     """Train one member, from its last checkpoint if there is one; measure and publish it unless `weights` is null."""
+    training_library("accelerate")  # a missing library is said before anything is made
+    basicsr("losses")
     name = spec.name + (f"_seed{spec.seed}" if spec.seed else "")
     folder = Path(spec.outputs) / name
     commit = first_commit(folder)

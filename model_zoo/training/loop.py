@@ -6,17 +6,19 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from model_zoo.compat import basicsr
+from model_zoo.compat import basicsr, training_library
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Recipe:
 class _Training:
     """What one training is made of, ready on its device."""
 
-    accelerator: Accelerator
+    accelerator: "Accelerator"
     model: nn.Module
     optimiser: Any
     schedule: CosineLRScheduler
@@ -94,7 +96,7 @@ def train(network: nn.Module, crops: Dataset, recipe: Recipe, folder: Path) -> d
 
 
 def _prepare(network: nn.Module, recipe: Recipe) -> _Training:
-    accelerator = Accelerator(mixed_precision=recipe.precision)
+    accelerator = training_library("accelerate").Accelerator(mixed_precision=recipe.precision)
     network.to(accelerator.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=0.0)
     schedule = CosineLRScheduler(
@@ -134,7 +136,7 @@ def _observe(state: dict[str, float], step: int, loss: float, error: float) -> d
     return {**state, "step": step, **{name: keep * state[name] + (1 - keep) * value for name, value in seen.items()}}
 
 
-def _save(accelerator: Accelerator, folder: Path, state: dict[str, float]) -> None:
+def _save(accelerator: "Accelerator", folder: Path, state: dict[str, float]) -> None:
     """Write a checkpoint under another name, move it into place, and only then drop the older ones."""
     done = folder / f"step_{int(state['step']):08d}"
     partial = folder / "partial"
@@ -146,7 +148,7 @@ def _save(accelerator: Accelerator, folder: Path, state: dict[str, float]) -> No
         shutil.rmtree(old)
 
 
-def _resume(accelerator: Accelerator, folder: Path) -> dict[str, float]:
+def _resume(accelerator: "Accelerator", folder: Path) -> dict[str, float]:
     """Load the newest checkpoint, or start from nothing."""
     found = sorted(folder.glob("step_*"))
     if not found:

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -270,3 +271,11 @@ def test_shipped_weights_restore_as_their_record_says(shared, path, count):
     else:
         enlarged = Enlarged(record["card"].get("scale", 1))
         assert found > score(enlarged, images, luma=test.luma, border=test.border)["psnr"] + 0.5
+
+
+@pytest.mark.parametrize("library", ["accelerate", "basicsr.losses"])
+def test_a_missing_training_library_is_said_with_the_remedy(library, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)  # what Python itself does to an import that must not be found
+    with pytest.raises(ImportError, match=rf"need {library.split('.')[0]}.*pip install.*--no-deps basicsr"):
+        run(member("toy", f"train.outputs={tmp_path}"))
+    assert not list(tmp_path.iterdir())
