@@ -126,7 +126,10 @@ def _step(training: _Training, step: int, observation: Tensor, clean: Tensor) ->
 
 def _loader(crops: Dataset, recipe: Recipe, first: int) -> DataLoader:
     numbers = range(first * recipe.batch, recipe.iterations * recipe.batch)
-    return DataLoader(crops, batch_size=recipe.batch, sampler=numbers, num_workers=recipe.workers)
+    start = "fork" if recipe.workers else None  # said, since under joblib the default cannot start processes
+    return DataLoader(
+        crops, batch_size=recipe.batch, sampler=numbers, num_workers=recipe.workers, multiprocessing_context=start
+    )
 
 
 def _observe(state: dict[str, float], step: int, loss: float, error: float) -> dict[str, float]:

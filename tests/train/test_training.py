@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -279,3 +280,12 @@ def test_a_missing_training_library_is_said_with_the_remedy(library, tmp_path, m
     with pytest.raises(ImportError, match=rf"need {library.split('.')[0]}.*pip install.*--no-deps basicsr"):
         run(member("toy", f"train.outputs={tmp_path}"))
     assert not list(tmp_path.iterdir())
+
+
+def test_members_train_beside_each_other_with_processes_for_their_crops(tmp_path):
+    many = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "+train=toy", "train.seed=0,1"]
+    where = [f"train.outputs={tmp_path}", f"hydra.sweep.dir={tmp_path / 'hydra'}"]
+    command = [sys.executable, "scripts/train.py", *many, "train.recipe.workers=1", *where]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all((tmp_path / name / "step_00000020").is_dir() for name in ("RCAN_toy", "RCAN_toy_seed1"))
