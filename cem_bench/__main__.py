@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cem_bench.overrides import check_overrides
 from cem_bench.sweep import Sweep, included, plan, rois_beside
-from cem_bench.wiring import CONF, build_cell, register, why_no_model, why_no_scene
+from cem_bench.wiring import CONF, build_cell, is_trained_for, register, why_no_model, why_no_scene
 
 if TYPE_CHECKING:
     from cem_bench.cell import Cell
@@ -58,8 +58,7 @@ def run_member(config: DictConfig, overrides: list[str]) -> str:
 
     cell = build_cell(config)
     title = f"{cell.model.name} on {cell.scene.name}"
-    same_scale = cell.degradation.scale == cell.model.scale
-    if config.trained_tasks_only and not (same_scale and cell.degradation.task in cell.model.tasks):
+    if config.trained_tasks_only and not is_trained_for(cell.model, cell.degradation):
         return f"{title}: not trained for {cell.degradation.task} at x{cell.degradation.scale}, no cell"
     # what mixes the whole image is computed whole: the image's other ROIs cost no forward
     also = rois_beside(CONF / "scene_table.csv", config.scene.name) if cell.model.facts.get("global_statistics") else []

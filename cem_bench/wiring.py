@@ -121,6 +121,11 @@ def build_degradation(config: DictConfig, model: Model) -> Degradation:
     return {"SR": super_resolution, "DN": Noise(), "DR": Rain()}[model.tasks[0]]
 
 
+def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> bool:
+    """Say whether a network is said to be trained for a degradation's task, at its upscale."""
+    return degradation.scale == model.scale and degradation.task in model.tasks
+
+
 def build_scene(config: DictConfig) -> Scene:
     """Read the scene of a configuration."""
     from cem_bench.scene import load_scene

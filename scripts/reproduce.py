@@ -8,41 +8,63 @@ Stop it at any time; the same command goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from statistics import median
+from typing import Any
 
+import pandas as pd
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+import model_zoo
 from cem_bench.__main__ import run_parts
 from cem_bench.sweep import Sweep, included, plan
-from cem_bench.wiring import CONF, register, why_no_model, why_no_scene
+from cem_bench.wiring import CONF, is_trained_for, register, why_no_model, why_no_scene
 
 OUTPUT = Path("results")
-GUESS_SECONDS = 60.0  # a cell of a model that was never measured on this machine
+GUESS_SECONDS = 60.0  # a cell of a model that no table of the experiment holds
 
 
-def stored(experiment: str) -> dict[tuple[str, str], float]:
-    """Return the seconds of every stored cell of an experiment by model and entry."""
-    folder = OUTPUT / "store" / "experiments" / experiment
-    entries = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    return {(entry["model"], name): entry["session"]["seconds"] for name, entry in entries.items()}
+def wanted(name: str, sweep: Sweep) -> list[dict[str, str]]:
+    """Return the cells that an experiment's file measures: with `trained_tasks_only` not every combination is one."""
+    said: Any = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
+    if not said.get("trained_tasks_only"):
+        return sweep.cells
+    degradations = {
+        task: instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation) for task in sweep.axes["task"]
+    }
+    return [cell for cell in sweep.cells if is_trained_for(model_zoo.card(cell["model"]), degradations[cell["task"]])]
 
 
-def line(name: str, sweep: Sweep, seen: dict[tuple[str, str], float],
-         known: dict[str, float]) -> tuple[str, float]:
+def not_stored(experiment: str, cells: list[dict[str, str]], output: Path) -> list[dict[str, str]]:
+    """Return those cells of an experiment that the store does not hold."""
+    done = {path.stem for path in (output / "store" / "experiments" / experiment).glob("*.json")}
+    return [cell for cell in cells if ",".join(f"{key}={cell[key]}" for key in sorted(cell)) not in done]
+
+
+def seconds_a_cell(experiment: str, output: Path) -> dict[str, float]:
+    """Return the mean seconds of a cell by model, as the experiment's table has them, on whichever machine."""
+    path = output / experiment / "cells.csv"
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path, usecols=lambda column: column in ("model", "seconds"))
+    return table.groupby("model")["seconds"].mean().to_dict() if "seconds" in table else {}
+
+
+def line(name: str, sweep: Sweep, output: Path) -> tuple[str, float]:
     """Return a line on one experiment and the seconds it still takes.
 
     Args:
         name: of its file.
         sweep: what it asks for.
-        seen: its stored cells.
-        known: median seconds of a cell by model.
+        output: folder of the results.
     """
-    done = {name for _, name in seen}
-    left = [cell for cell in sweep.cells if ",".join(f"{key}={cell[key]}" for key in sorted(cell)) not in done]
+    cells = wanted(name, sweep)
+    left = not_stored(sweep.experiment, cells, output)
+    known = seconds_a_cell(sweep.experiment, output)
     seconds = sum(known.get(cell["model"], GUESS_SECONDS) for cell in left)
     absent = ", ".join(value for reasons in sweep.missing.values() for value in reasons)
-    words = f"{name:20} {len(sweep.cells):4} cells, {len(left):4} to measure, about {seconds / 60:6.1f} min"
+    words = f"{name:20} {len(cells):4} cells, {len(left):4} to measure, about {seconds / 60:6.1f} min"
     return words + (f"; not on this machine: {absent}" if absent else ""), seconds
 
 
@@ -52,18 +74,15 @@ def main() -> None:
     names = included(CONF, ["+experiment=paper"])
     asking = {"model": why_no_model, "scene": why_no_scene}
     sweeps = {name: sweep for name in names if (sweep := plan(CONF, [f"+experiment={name}"], asking))}
-    cells = {sweep.experiment: stored(sweep.experiment) for sweep in sweeps.values()}
-    by_model: dict[str, list[float]] = {}
-    for part in cells.values():
-        for (model, _), seconds in part.items():
-            by_model.setdefault(model, []).append(seconds)
-    known = {model: median(seconds) for model, seconds in by_model.items()}
     total = 0.0
     for name, sweep in sweeps.items():
-        words, seconds = line(name, sweep, cells[sweep.experiment], known)
+        words, seconds = line(name, sweep, OUTPUT)
         total += seconds
         print(words)
-    print(f"about {total / 60:.0f} minutes in all on this machine (60 s a cell assumed for models never measured here)")
+    print(
+        f"about {total / 60:.0f} minutes in all: a cell as long as the tables in {OUTPUT} say it took where they were "
+        f"measured, {GUESS_SECONDS:.0f} s where they do not know the model"
+    )
     if "--plan" not in sys.argv[1:]:
         sys.exit(run_parts(names, []))
 

@@ -62,6 +62,7 @@ COLUMNS = {
     "images": "number of images (clusters)",
     "cells": "number of cells",
     "commit": "of this repository, at which the cell was measured",
+    "seconds": "of wall clock that measuring the cell took; draws that the store held already take none",
     "lam_on_helping": "in `lam.csv`: share of |LAM| outside the ROI that lies on blocks of mean effect >= tol",
     "lam_on_harming": "the same for blocks of mean effect <= -tol",
     "rank_size": "Spearman's r, over the blocks outside the ROI, of their share of |LAM| and |mean effect|",

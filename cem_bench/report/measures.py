@@ -73,7 +73,7 @@ def _facts(cell: StoredCell) -> dict[str, object]:
     names = ("task", "seed", "psnr_roi_db", "psnr_image_db", "observed_psnr_roi_db")
     head = {"model": cell.model, "scene": cell.scene, "image": cell.image, "variant": cell.variant}
     tail = {"engine": said["engine"]["kind"], "precision": said["engine"]["precision"], "run_key": said["key"][:16]}
-    tail["commit"] = said["provenance"]["commit"][:10]
+    tail |= {"commit": said["provenance"]["commit"][:10], "seconds": said["session"]["seconds"]}
     facts = {"reach_px": reach_px(cell), "global_statistics": said["facts"]["global_statistics"] or ""}
     return head | {name: said[name] for name in names} | tail | facts
 

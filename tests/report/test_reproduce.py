@@ -1,0 +1,53 @@
+"""The plan of the whole paper: which cells there are, which are left, and what they take."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cem_bench.__main__ import main
+from cem_bench.sweep import Sweep, plan
+from cem_bench.wiring import CONF, register
+from scripts.reproduce import GUESS_SECONDS, line, not_stored, seconds_a_cell, wanted
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    register()
+    given = ["+experiment=multitask", "model=RCAN_DN_ca,SRResNet_mix_light", "scene=shipped_rocket_1,shipped_rocket_2"]
+    found = plan(CONF, given, {})
+    assert found
+    return found
+
+
+def test_only_the_tasks_a_network_was_trained_for_are_cells(sweep: Sweep) -> None:
+    tasks = {(cell["model"], cell["task"]) for cell in wanted("multitask", sweep)}
+    mixed = {("SRResNet_mix_light", task) for task in ("sr_x4_same_size", "dn50", "rain_medium")}
+    assert tasks == {("RCAN_DN_ca", "dn50")} | mixed
+    assert len(wanted("multitask", sweep)) == 2 * len(tasks)
+
+
+def test_stored_cells_are_not_left_and_the_rest_takes_what_the_table_says(sweep: Sweep, tmp_path: Path) -> None:
+    cells = wanted("multitask", sweep)
+    words, seconds = line("multitask", sweep, tmp_path)
+    assert seconds == len(cells) * GUESS_SECONDS
+    assert "8 cells,    8 to measure" in words
+    entries = tmp_path / "store" / "experiments" / "multitask"
+    entries.mkdir(parents=True)
+    (entries / "model=RCAN_DN_ca,scene=shipped_rocket_1,seed=0,task=dn50.json").write_text("{}")
+    (tmp_path / "multitask").mkdir()
+    took = {"model": ["RCAN_DN_ca", "RCAN_DN_ca", "SRResNet_mix_light"], "seconds": [30.0, 10.0, 5.0]}
+    pd.DataFrame(took).to_csv(tmp_path / "multitask" / "cells.csv", index=False)
+    words, seconds = line("multitask", sweep, tmp_path)
+    assert "8 cells,    7 to measure" in words
+    assert seconds == 20.0 + 6 * 5.0
+
+
+def test_what_a_sweep_measured_is_not_left(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = ["model=SRResNet_mix_light", "task=dn50", "scene=shipped_rocket_1", "sampling.n=2"]
+    monkeypatch.setattr("sys.argv", ["cem_bench", "+experiment=multitask", *chosen, f"output={tmp_path}"])
+    main()
+    left = not_stored("multitask", wanted("multitask", sweep), tmp_path)
+    assert len(left) == 7
+    assert {"model": "SRResNet_mix_light", "task": "dn50", "scene": "shipped_rocket_1", "seed": "0"} not in left
+    assert seconds_a_cell("multitask", tmp_path)["SRResNet_mix_light"] > 0
