@@ -81,18 +81,19 @@ def verdict(low: float, high: float, expected: str, margin: float) -> str:
 
 
 def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any]:
-    """Return the row of one claim: estimate, interval, p, clusters, verdict, and why where it is undecided."""
+    """Return the row of one claim: estimate, interval, p, clusters, verdict or "not measured", and why undecided."""
     row = {"id": claim["id"], "insight": claim["insight"], "says": claim["says"], "experiment": claim["experiment"]}
     row |= {"quantity": claim["quantity"], "expected": claim["expected"], "margin": claim["margin"]}
     row["stated"] = claim.get("stated", "before measuring")
     row["unit"] = "px" if claim["quantity"].endswith("px") else "dB"
     path = output / claim["experiment"] / "cells.csv"
     empty = {"estimate": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "images": 0, "trainings": 0}
+    empty |= {"verdict": "not measured", "why": ""}
     if not path.is_file():
-        return row | empty | {"verdict": "undecided", "why": "not measured yet"}
+        return row | empty
     table = by_training_and_image(read_table(path), claim)
     if table.empty:
-        return row | empty | {"verdict": "undecided", "why": "its cells are not measured yet"}
+        return row | empty
     mean = crossed_mean(table.to_numpy(float), confidence=level)
     low, high = (end if np.isfinite(end) else np.nan for end in (mean.low, mean.high))
     centre = 0.0 if claim["expected"] == "equal" else claim["margin"]

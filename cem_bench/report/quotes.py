@@ -14,7 +14,7 @@ from cem_bench.store import write_atomically
 
 QUOTE = re.compile(r"\S+ (?:dB|px) \[\S+ \S+\] \((\d[a-z]) [^)]*\)")  # +0.55 dB [+0.23, +0.87] (2b contradicts, ...)
 TALLY = re.compile(r"(?<=\| insight )(\d): [^|]+(?= \|)")  # | insight 2: 3 supports, 2 contradicts, 3 undecided |
-VERDICTS = ("supports", "contradicts", "undecided")
+VERDICTS = ("supports", "contradicts", "undecided", "not measured")
 
 
 def quote(row: Mapping[Any, Any]) -> str:
@@ -23,12 +23,12 @@ def quote(row: Mapping[Any, Any]) -> str:
     Args:
         row: of `claims.csv`.
     """
-    head = f"({row['id']} {row['verdict']}, "
+    head = f"({row['id']} {row['verdict']}"
     if not row["images"]:
-        return f"- {row['unit']} [-, -] {head}not measured yet)"
+        return f"- {row['unit']} [-, -] {head})"
     trainings = f", {row['trainings']} trainings each" if row["trainings"] > 1 else ""
     ends = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
-    return f"{row['estimate']:+.2f} {row['unit']} {ends} {head}{row['images']} images{trainings})"
+    return f"{row['estimate']:+.2f} {row['unit']} {ends} {head}, {row['images']} images{trainings})"
 
 
 def tally(verdicts: pd.Series) -> str:

@@ -74,7 +74,7 @@ def test_every_insight_is_quoted_with_all_its_verdicts() -> None:
     assert sorted(found) == sorted({name[0] for *_, name, _, _, _ in CITED.findall(INSIGHTS)})
     assert sorted(found) == sorted(table["insight"].astype(str).unique()), AGAIN
     for insight, verdicts in table.groupby("insight")["verdict"]:
-        said = {name: int(count) for count, name in re.findall(r"(\d+) (\w+)", found[str(insight)])}
+        said = {name: int(count) for count, name in re.findall(r"(\d+) ([a-z ]+)", found[str(insight)])}
         assert said == verdicts.value_counts().to_dict(), AGAIN
 
 
@@ -94,7 +94,7 @@ def test_quoting_again_mends_numbers_and_nothing_else() -> None:
 
 def test_a_claim_without_cells_says_so_where_it_is_quoted() -> None:
     table = claims().set_index("id", drop=False)
-    table.loc["2b", ["images", "verdict"]] = [0, "undecided"]
+    table.loc["2b", ["images", "verdict"]] = [0, "not measured"]
     again = requoted("it draws +0.5 dB [+0.2, +0.8] (2b contradicts, 17 images) more", table)
-    assert again == "it draws - dB [-, -] (2b undecided, not measured yet) more"
+    assert again == "it draws - dB [-, -] (2b not measured) more"
     assert [found[4] for found in CITED.findall(requoted(again, claims()))] == ["2b"]
