@@ -100,10 +100,10 @@ def test_no_stored_cell_says_what_to_run(tmp_path: Path) -> None:
         write_report("denoise_cca", tmp_path)
 
 
-def test_claims_without_any_measurement_are_undecided(tmp_path: Path) -> None:
+def test_claims_without_any_measurement_are_not_measured(tmp_path: Path) -> None:
     write_claims(tmp_path)
     claims = pd.read_csv(tmp_path / "claims.csv")
-    assert set(claims["verdict"]) == {"undecided"}
+    assert set(claims["verdict"]) == {"not measured"}
     assert {1, 2, 3} <= set(claims["insight"])
 
 
