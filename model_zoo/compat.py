@@ -7,8 +7,8 @@ from types import ModuleType
 
 REMEDY = (
     "In a clone of cem_bench: pip install -c constraints.txt -e '.[train]' && "
-    "pip install -c constraints.txt --no-deps basicsr. That brings the headless OpenCV; where another one asks for libGL, "
-    "first pip uninstall opencv-python."
+    "pip install -c constraints.txt --no-deps basicsr. That brings the headless OpenCV; where another one asks for "
+    "libGL, first pip uninstall opencv-python."
 )
 
 
