@@ -14,9 +14,9 @@ from PIL import Image
 
 from cem_bench.cell import Cell, describe
 from cem_bench.measure import Measurement
+from cem_bench.report.collect import PICTURES
 from cem_bench.store import write_atomically
 
-PICTURES = ("clean", "observation", "restored")
 NOT_VARIANTS = ("model", "scene", "seed", "task")
 # these name no cell of their own: how much was drawn, how it was run, where it was put
 HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device")

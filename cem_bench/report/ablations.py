@@ -81,8 +81,8 @@ def figure(table: pd.DataFrame, options: Mapping[str, Any]) -> Figure:
 
 
 def varied(options: Mapping[str, Any]) -> str:
-    """Return the key that an ablation varies."""
-    return "draws" if options.get("draws") else str(options["setting"])
+    """Return the key that an ablation varies; "" where the experiment is none."""
+    return "draws" if options.get("draws") else str(options.get("setting", ""))
 
 
 def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]], *, ordered: bool) -> Figure:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from cem_bench import maps
 from cem_bench.report.ablations import SETTINGS, agreement, setting_table, varied
-from cem_bench.report.lam_rows import agreement_table
 from cem_bench.report.measures import over_images
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ COMPARED: tuple[tuple[str, str, int, str, str, str], ...] = (
 def answer(experiment: Experiment) -> str:
     """Return the answer in two sentences with numbers and clusters, and where its hypotheses are judged."""
     options = experiment.options
-    if options.get("draws") or options.get("setting"):
+    if varied(options):
         found = of_settings(experiment)
     elif options.get("lam_steps"):
         found = of_lam(experiment)
@@ -112,7 +111,7 @@ def span(values: pd.Series | Sequence[float], digits: int) -> str:
 
 def of_lam(experiment: Experiment) -> str:
     """Say how much of LAM lies where content harms, and how LAM ranks blocks compared with the effect."""
-    table = agreement_table(experiment.cells)
+    table = experiment.lam
     if table.empty:
         return "LAM was not computed."
     shares = []

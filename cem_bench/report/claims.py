@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from cem_bench.figures import save_figure
 from cem_bench.report import pages, plots
+from cem_bench.report.kept import read_table
 from cem_bench.report.quotes import VERDICTS
 from cem_bench.report.tables import KEYS
 from cem_bench.report.write import CONF
@@ -48,12 +49,6 @@ def by_training_and_image(table: pd.DataFrame, claim: Mapping[str, Any]) -> pd.D
 
 def _values(table: pd.DataFrame, model: str, quantity: str) -> pd.Series:
     return table[table["model"] == model].set_index(KEYS)[quantity]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a `cells.csv` with names as text."""
-    names = {"image": str, "variant": str, "model": str, "scene": str}
-    return pd.read_csv(path, dtype=names).assign(variant=lambda table: table["variant"].fillna(""))
 
 
 def verdict(low: float, high: float, expected: str, margin: float) -> str:

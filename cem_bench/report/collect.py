@@ -20,6 +20,7 @@ from cem_bench.stats.blocks import BlockTable, block_table
 from cem_bench.store import effects_by_block, read_rows
 
 SHIPPED = "skimage:"
+PICTURES = ("clean", "observation", "restored")
 RULES = {rule.__name__: rule for rule in (sampling.Paper, sampling.Uniform, sampling.Smoke, sequential.Sequential)}
 
 
@@ -169,6 +170,7 @@ def read_cells(output: Path, experiment: str) -> list[StoredCell]:
     entries = sorted((output / "store" / "experiments" / experiment).glob("*.json"))
     if not entries:
         raise FileNotFoundError(
-            f"No stored cell of {experiment} in {output / 'store'}: run `python -m cem_bench +experiment={experiment}`."
+            f"No stored cell of {experiment} in {output / 'store'}: run `python -m cem_bench +experiment={experiment}` "
+            f"or, where {output / 'draws'} holds its draws, `python -m cem_bench.report restore`."
         )
     return [StoredCell.of(json.loads(path.read_text()), output / "store") for path in entries]

@@ -83,19 +83,21 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def page(experiment: Experiment, figures: Sequence[Path]) -> str:
+def page(experiment: Experiment, figures: Sequence[Path], stay: Sequence[str]) -> str:
     """Return the Markdown of an experiment's page.
 
     Args:
         experiment: tables and cells.
         figures: files beside the page.
+        stay: names of those that an earlier report drew.
     """
     parts = [f"# {experiment.name}: {experiment.said['question']}", answers.answer(experiment), setting(experiment)]
     parts += ["## Table\n\n" + markdown(shown(experiment.summary)) + "\n\n" + table_note(experiment)]
     if len(experiment.paired):
         parts.append("## Paired differences\n\n" + markdown(differences(experiment.paired)) + "\n\n" + PAIRED_NOTE)
         parts.append("\n".join(decay_lines(experiment.paired_decay)))
-    parts += [repeated(experiment.summary), missing(experiment), pictures(figures), again(experiment)]
+    parts += [repeated(experiment.summary), missing(experiment), elsewhere(experiment.kept, stay)]
+    parts += [pictures(figures), again(experiment)]
     note = "Written by `python -m cem_bench.report`; not edited by hand. Columns: [../README.md](../README.md)."
     return "\n\n".join(part for part in [*parts, note] if part) + "\n"
 
@@ -139,7 +141,7 @@ def setting(experiment: Experiment) -> str:
     """Return what was measured on what, in one paragraph."""
     entry, table = experiment.cells[0].entry, experiment.table
     models, scenes, images = (table[name].nunique() for name in ("model", "scene", "image"))
-    tasks = ", ".join(dict.fromkeys(f"{cell.entry['task']}" for cell in experiment.cells))
+    tasks = ", ".join(dict.fromkeys(table["task"]))
     rules = joined_rules([cell.rule.describe() for cell in experiment.cells])
     donors = ", ".join(dict.fromkeys(str(cell.entry["donors"]["source"]) for cell in experiment.cells))
     engines = ", ".join(f"{kind} {count}" for kind, count in table["engine"].value_counts().items())
@@ -227,6 +229,23 @@ def missing(experiment: Experiment) -> str:
     return "## Not in this table\n\n" + "\n".join(lines) if lines else ""
 
 
+def elsewhere(kept: pd.DataFrame, stay: Sequence[str]) -> str:
+    """Say which rows and figures come from an earlier report: this store lacks their draws.
+
+    Args:
+        kept: rows of the earlier report.
+        stay: names of the figures that it drew.
+    """
+    if kept.empty:
+        return ""
+    cells = "1 row is" if len(kept) == 1 else f"{len(kept)} rows are"
+    figures = f" So are the figures that need their draws: {', '.join(stay)}." if stay else ""
+    return (
+        f"**Measured elsewhere.** {cells} of an earlier report (`run_key` and `commit` in `cells.csv` say of what): "
+        f"the draws behind them are neither in the store that this one was written from nor in `../draws`.{figures}"
+    )
+
+
 def absent(plan: Mapping[str, Any], stored: Mapping[str, set[str]]) -> list[str]:
     """Return a line for what is asked for and not stored, by key and reason, and for every failure."""
     by_reason: dict[tuple[str, str], list[str]] = {}
@@ -271,10 +290,8 @@ def _caption(stem: str) -> str:
 
 def again(experiment: Experiment) -> str:
     """Return the commands that make the page again, and what it took."""
-    seconds = sum(
-        cell.entry["session"]["seconds"] for cell in {cell.entry["key"]: cell for cell in experiment.cells}.values()
-    )
-    commits = {cell.entry["provenance"]["commit"][:10] for cell in experiment.cells}
+    seconds = experiment.table.drop_duplicates("run_key")["seconds"].sum()
+    commits = set(experiment.table["commit"])
     named = ", ".join(commits) if len(commits) == 1 else f"{len(commits)} commits (column `commit` of `cells.csv`)"
     machine = sorted(
         {

@@ -33,11 +33,21 @@ AVERAGED = (
 )
 
 
-def cells_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
-    """Return one row a cell, sorted by task, model (as they first appear), variant (numbers by value) and scene."""
+def cells_table(
+    cells: Sequence[StoredCell], kept: pd.DataFrame | None = None, listed: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return one row a cell, sorted by task, model, variant (numbers by value) and scene.
+
+    Args:
+        cells: of the store.
+        kept: rows of further cells, see `kept.kept_rows`.
+        listed: order of the models; others come behind, as they first appear.
+    """
     table = pd.DataFrame([measure_cell(cell) for cell in cells])
+    if kept is not None and len(kept):
+        table = pd.concat([table, kept.drop(columns="psnr_gain_db")], ignore_index=True)
     table.insert(0, "psnr_gain_db", table["psnr_roi_db"] - beside(table))
-    rank = {model: at for at, model in enumerate(dict.fromkeys(table["model"]))}
+    rank = {model: at for at, model in enumerate(dict.fromkeys([*listed, *table["model"]]))}
 
     def key(column: pd.Series) -> pd.Series:
         if column.name == "model":

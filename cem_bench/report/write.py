@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 
 from cem_bench.figures import save_figure
 from cem_bench.report import ablations, lam_rows, pages, panels, plots
-from cem_bench.report.collect import StoredCell, has_cells, read_cells
-from cem_bench.report.tables import cells_table, decay_table, paired_decay_table, paired_table, summary_table
+from cem_bench.report.collect import PICTURES, StoredCell, has_cells, read_cells
+from cem_bench.report.kept import kept_rows, pictures_of, whole_decay, whole_pairs
+from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store import write_atomically
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
@@ -33,10 +34,13 @@ class Experiment:
         said: its file in `conf/experiment`.
         plan: what the last sweep could not run, by key and value.
         cells: what is stored.
+        kept: rows of cells that are not, from the table of an earlier report.
         table: one row a cell.
         summary: one row a model.
+        decay: size of effects by distance, one row a model and ring.
         paired: differences of the pairs the file names.
         paired_decay: differences of their decay curves.
+        lam: agreement of LAM with the effects, one row a cell; empty where LAM is not asked for.
         palette: `paper` or `safe`.
     """
 
@@ -44,10 +48,13 @@ class Experiment:
     said: Mapping[str, Any]
     plan: Mapping[str, Any]
     cells: Sequence[StoredCell]
+    kept: pd.DataFrame
     table: pd.DataFrame
     summary: pd.DataFrame
+    decay: pd.DataFrame
     paired: pd.DataFrame
     paired_decay: pd.DataFrame
+    lam: pd.DataFrame
     palette: str
 
     @property
@@ -75,22 +82,35 @@ def read_experiment(name: str, output: Path, palette: str) -> Experiment:
     said: Any = OmegaConf.to_container(OmegaConf.load(path))
     plan_path = output / name / "plan.json"
     plan = json.loads(plan_path.read_text()) if plan_path.is_file() else {}
-    measured = sorted(read_cells(output, name), key=_rank(said))
-    cells = ablations.seen(measured, (said.get("report") or {}).get("draws") or ())
-    table = cells_table(cells)
-    pairs = (said.get("report") or {}).get("pairs") or ()
-    paired, decay = paired_table(table, pairs, PAIRED), paired_decay_table(cells, pairs)
-    return Experiment(name, said, plan, cells, table, summary_table(table), paired, decay, palette)
-
-
-def _rank(said: Mapping[str, Any]) -> Callable[[StoredCell], int]:
-    """Return where a cell's model stands in the list of the experiment's file; behind it where others joined it."""
-    listed = said["hydra"]["sweeper"]["params"]["model"].split(",")
-    return lambda cell: listed.index(cell.model) if cell.model in listed else len(listed)
+    listed, options = said["hydra"]["sweeper"]["params"]["model"].split(","), said.get("report") or {}
+    rank = {model: at for at, model in enumerate(listed)}
+    measured = sorted(read_cells(output, name), key=lambda cell: rank.get(cell.model, len(listed)))
+    cells = ablations.seen(measured, options.get("draws") or ())
+    folder, pairs = output / name, options.get("pairs") or ()
+    # an ablation compares maps of one machine's draws with each other: it needs them all
+    kept = pd.DataFrame() if ablations.varied(options) else kept_rows(folder / "cells.csv", cells)
+    table = cells_table(cells, kept, listed)
+    return Experiment(
+        name,
+        said,
+        plan,
+        cells,
+        kept,
+        table,
+        summary_table(table),
+        whole_decay(folder / "decay.csv", cells, kept),
+        paired_table(table, pairs, PAIRED),
+        whole_pairs(folder / "decay_paired.csv", cells, kept, pairs),
+        lam_rows.whole_agreement(folder / "lam.csv", cells) if options.get("lam_steps") else pd.DataFrame(),
+        palette,
+    )
 
 
 def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Path]:
     """Write tables, figures and page of an experiment from its stored draws.
+
+    Rows of cells that an earlier report had and the store has not are kept; figures that need their draws stay as they
+    are.
 
     Args:
         name: of the experiment.
@@ -111,14 +131,27 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
         return [folder / "README.md"]
     experiment = read_experiment(name, output, palette)
     tables = _write_tables(experiment, folder)
-    figures = [path for stem, draw in _figures(experiment).items() for path in save_figure(draw(), folder / stem)]
-    private = output / "private" / name
-    figures += _scenes(experiment, folder, private)
+    figures, private, stay = [], output / "private" / name, _staying(experiment, folder)
+    for stem, draw in _figures(experiment).items():
+        old = [folder / f"{stem}{suffix}" for suffix in (".png", ".svg")]
+        figures += old if stem in stay else save_figure(draw(), folder / stem)
+    scenes, left = _scenes(experiment, folder, private)
+    figures += [*scenes, *left]
     for place in (folder, private):
         _sweep_out(place, figures)
-    page = folder / "README.md"
-    write_atomically(page, pages.page(experiment, [path for path in figures if path.parent == folder]).encode())
+    stay |= {path.stem for path in left if path.parent == folder}
+    page, shown = folder / "README.md", [path for path in figures if path.parent == folder]
+    write_atomically(page, pages.page(experiment, shown, sorted(stay)).encode())
     return [*tables, *figures, page]
+
+
+def _staying(experiment: Experiment, folder: Path) -> set[str]:
+    """Return the figures over all cells that need draws which are not here, and that an earlier report has drawn."""
+    if experiment.kept.empty:
+        return set()
+    curves = set(experiment.decay["label"]) if len(experiment.decay) else set()
+    lacking = {"multitask"} | ({"decay"} if set(experiment.summary["label"]) - curves else set())
+    return {stem for stem in lacking if (folder / f"{stem}.png").is_file()}
 
 
 def _sweep_out(folder: Path, figures: Sequence[Path]) -> None:
@@ -129,11 +162,13 @@ def _sweep_out(folder: Path, figures: Sequence[Path]) -> None:
 
 def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
     contents = {"cells": experiment.table, "summary": experiment.summary}
+    if not ablations.varied(experiment.options) and len(experiment.decay):
+        contents["decay"] = experiment.decay
     if len(experiment.paired):
         contents["paired"] = experiment.paired
         contents["decay_paired"] = experiment.paired_decay
     if experiment.options.get("lam_steps"):
-        contents["lam"] = lam_rows.agreement_table(experiment.cells)
+        contents["lam"] = experiment.lam
     paths = []
     for stem, table in contents.items():
         write_atomically(folder / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g").encode())
@@ -147,34 +182,49 @@ def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
     look = panels.look_of(experiment.cells, experiment.palette)
     summary, options = experiment.summary, experiment.options
     found: dict[str, Callable[[], Figure]] = {}
-    if options.get("draws") or options.get("setting"):
+    if ablations.varied(options):
         found["setting"] = lambda: ablations.figure(experiment.table, options)
     else:
         found["masses"] = lambda: plots.mass_plot(summary, look)
         found["radius"] = lambda: plots.radius_plot(summary)
-        found["decay"] = lambda: plots.decay_plot(decay_table(experiment.cells))
+        if len(experiment.decay):
+            found["decay"] = lambda: plots.decay_plot(experiment.decay)
         if len(experiment.paired_decay):
             found["decay_paired"] = lambda: plots.paired_decay_plot(experiment.paired_decay)
         found["verdicts"] = lambda: plots.verdict_plot(summary, look)
     if layout := options.get("summary_figure"):
         found["multitask"] = lambda: panels.multitask_figure(experiment.cells, layout, experiment.palette)
     if options.get("lam_steps"):
-        found["lam_against_cem"] = lambda: lam_rows.agreement_plot(experiment.cells)
+        found["lam_against_cem"] = lambda: lam_rows.agreement_plot(experiment.lam)
     return found
 
 
-def _scenes(experiment: Experiment, shown: Path, private: Path) -> list[Path]:
-    """Draw every scene, all models beside each other; the first shipped ones are for the page, the rest to look at."""
-    paths, seed = [], min(cell.entry["seed"] for cell in experiment.cells)
+def _scenes(experiment: Experiment, shown: Path, private: Path) -> tuple[list[Path], list[Path]]:
+    """Draw every scene, all models beside each other; the first shipped ones are for the page, the rest to look at.
+
+    Returns:
+        The figures drawn, and those of an earlier report that stay: of scenes that it drew with more models.
+    """
+    paths, left, seed = [], [], experiment.table["seed"].min()
     by_scene: dict[tuple[str, str], list[StoredCell]] = {}
     for cell in experiment.cells:
-        if cell.entry["seed"] == seed:
+        if cell.entry["seed"] == seed and all((cell.folder / f"{name}.png").is_file() for name in PICTURES):
             by_scene.setdefault((cell.scene, cell.entry["task"]), []).append(cell)
-    tasks = {task for _, task in by_scene}
-    scenes = sorted({scene for (scene, _), cells in by_scene.items() if cells[0].shipped and scene.endswith("_1")})
-    for (scene, task), cells in sorted(by_scene.items()):
+    wanted = experiment.table[experiment.table["seed"] == seed].groupby(["scene", "task"]).size()
+    several = experiment.table["task"].nunique() > 1
+    names = {(scene, task): f"{scene}_{task}" if several else scene for scene, task in wanted.index}
+    drawn = {at: pictures_of(shown, name) for at, name in names.items()}
+    ours = {scene for (scene, _), cells in by_scene.items() if cells[0].shipped}
+    ours |= {scene for (scene, _), old in drawn.items() if old}
+    scenes = sorted(scene for scene in ours if scene.endswith("_1"))
+    for (scene, task), count in wanted.items():
+        cells, name = by_scene.get((scene, task), []), names[scene, task]
         folder = shown if scene in scenes[:PANEL_SCENES] else private
-        name = f"{scene}_{task}" if len(tasks) > 1 else scene
+        if len(cells) < count and (old := drawn[scene, task] if folder is shown else pictures_of(private, name)):
+            left += old
+            continue
+        if not cells:
+            continue
         for number, part in enumerate(_evenly(cells)):
             stem = f"scene_{name}" + (f"_part{number + 1}" if len(cells) > panels.MOST else "")
             figure = panels.scene_figure(part, experiment.palette)
@@ -183,7 +233,7 @@ def _scenes(experiment: Experiment, shown: Path, private: Path) -> list[Path]:
             paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), folder / f"lam_{name}")
         if scene in scenes[:1]:
             paths += _pair(experiment, cells, shown / f"difference_{name}")
-    return paths
+    return paths, left
 
 
 def _evenly(cells: Sequence[StoredCell]) -> list[Sequence[StoredCell]]:

@@ -43,7 +43,7 @@ def make(tmp_path: Path) -> Make:
             for outcome in ("psnr", "psnr_8bit"):
                 columns |= {outcome: psnr - draws, f"{outcome}_untouched": np.full(count, psnr)}
             store.append(columns)
-        store.flush()
+        store.write_record({"model": model, "scene": scene})
         rng = np.random.default_rng(1)
         for name in ("clean", "observation", "restored"):
             pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -1,0 +1,82 @@
+"""Tables of an earlier report: rows of cells whose draws this store lacks, having been measured elsewhere.
+
+A machine that has measured some cells of an experiment adds them to the table of all; what needs the draws themselves
+is drawn where all of them are here, and else stays as the report drew it that had them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cem_bench.report.collect import StoredCell
+from cem_bench.report.tables import KEYS, decay_table, paired_decay_table
+
+CELL = ["model", *KEYS]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of a report with names as text; empty where there is none."""
+    if not path.is_file():
+        return pd.DataFrame()
+    names = dict.fromkeys(("image", "variant", "model", "scene", "global_statistics", "commit", "run_key"), str)
+    table = pd.read_csv(path, dtype=names)
+    return table.fillna({name: "" for name in ("variant", "global_statistics") if name in table})
+
+
+def kept_rows(path: Path, cells: Sequence[StoredCell]) -> pd.DataFrame:
+    """Return the rows of an earlier `cells.csv` whose cells are not among those of the store."""
+    earlier = read_table(path)
+    if earlier.empty:
+        return earlier
+    here = {
+        (cell.model, cell.scene, cell.entry["seed"], cell.variant, cell.image, cell.entry["task"]) for cell in cells
+    }
+    return earlier[[key not in here for key in earlier[CELL].itertuples(index=False, name=None)]]
+
+
+def whole_decay(path: Path, cells: Sequence[StoredCell], kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the decay curves: of models whose draws are all here, and those of an earlier `decay.csv`.
+
+    Args:
+        path: of the earlier table.
+        cells: of the store.
+        kept: rows of the cells it lacks.
+    """
+    if kept.empty:
+        return decay_table(cells)
+    lacking = set(kept[["model", "task"]].itertuples(index=False, name=None))
+    here = [cell for cell in cells if (cell.model, cell.entry["task"]) not in lacking]
+    parts, earlier = [decay_table(here)] if here else [], read_table(path)
+    if len(earlier):
+        drawn = {(row["label"], row["task"]) for part in parts for row in part.to_dict("records")}
+        parts.append(earlier[[key not in drawn for key in zip(earlier["label"], earlier["task"], strict=True)]])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def whole_pairs(
+    path: Path, cells: Sequence[StoredCell], kept: pd.DataFrame, pairs: Sequence[Sequence[str]]
+) -> pd.DataFrame:
+    """Return the differences of the decay curves of pairs, those of pairs that lack draws from an earlier table.
+
+    Args:
+        path: of the earlier `decay_paired.csv`.
+        cells: of the store.
+        kept: rows of the cells it lacks.
+        pairs: as `tables.paired_decay_table`.
+    """
+    earlier, lacking = read_table(path), set() if kept.empty else set(kept["model"])
+    parts = []
+    for pair in pairs:
+        before = earlier[(earlier["first"] == pair[0]) & (earlier["second"] == pair[1])] if len(earlier) else earlier
+        parts.append(before if len(before) and lacking & set(pair) else paired_decay_table(cells, [pair]))
+    return pd.concat([part for part in parts if len(part)] or [paired_decay_table(cells, [])], ignore_index=True)
+
+
+def pictures_of(folder: Path, name: str) -> list[Path]:
+    """Return the figures of one scene that an earlier report left."""
+    mine = re.compile(rf"(scene|lam|difference)_{re.escape(name)}(_part\d+)?\.(png|svg)")
+    return sorted(path for path in folder.glob("*") if mine.fullmatch(path.name))
