@@ -82,11 +82,13 @@ HEAD = """# Results
 Written by commands, never by hand: `python -m cem_bench +experiment=NAME` measures what is missing and writes
 `NAME/`; `python -m cem_bench.report experiment=NAME` redraws it from stored draws; `scripts/reproduce.py` does all.
 Draws, records and pictures of every cell lie in `store/`, pictures of scenes that may not be shown in `private/`; git
-ignores both. `NAME/plan.json` says what the last sweep could not run."""
+ignores both. `draws/` holds draws for other machines: `python -m cem_bench.report restore` brings them into the store,
+`keep` writes the store's. Rows whose draws are in neither stay as the report had them that measured them.
+`NAME/plan.json` says what the last sweep could not run."""
 OF_COLUMNS = """## Columns
 
 In `cells.csv` (a row a cell), `summary.csv` (a row a model: means over images), `paired.csv` (differences of pairs of
-models), `decay_paired.csv` (differences of their decay curves). `X_low` and `X_high` are the ends of X's 95 % interval:
+models), `decay.csv` (size of effects by distance), `decay_paired.csv` (differences of these curves). `X_low` and `X_high` are the ends of X's 95 % interval:
 in `cells.csv` from resampling the draws of every block (how well this map is known), in the others over
 images (what holds beyond these images): by cluster bootstrap, below ten images Student's, on a logarithmic or logit
 scale where the number has a range, and empty below four images. Where a few images hold most of a sum its upper end is
