@@ -88,12 +88,12 @@ ignores both. `draws/` holds draws for other machines: `python -m cem_bench.repo
 OF_COLUMNS = """## Columns
 
 In `cells.csv` (a row a cell), `summary.csv` (a row a model: means over images), `paired.csv` (differences of pairs of
-models), `decay.csv` (size of effects by distance), `decay_paired.csv` (differences of these curves). `X_low` and `X_high` are the ends of X's 95 % interval:
-in `cells.csv` from resampling the draws of every block (how well this map is known), in the others over
-images (what holds beyond these images): by cluster bootstrap, below ten images Student's, on a logarithmic or logit
-scale where the number has a range, and empty below four images. Where a few images hold most of a sum its upper end is
-far, and rightly: simulated sums whose logarithms spread by 1 (by 1.5) are held by 90 % (86 %) of such intervals over
-17 images, where 95 % are asked; Student's on that scale, narrower, hold 90 % (81 %)."""
+models), `decay.csv` (size of effects by distance), `decay_paired.csv` (differences of these curves). `X_low` and
+`X_high` are the ends of X's 95 % interval: in `cells.csv` from resampling the draws of every block (how well this map
+is known), in the others over images (what holds beyond these images): by cluster bootstrap, below ten images Student's,
+on a logarithmic or logit scale where the number has a range, and empty below four images. Where a few images hold most
+of a sum its upper end is far, and rightly: simulated sums whose logarithms spread by 1 (by 1.5) are held by 90 % (86 %)
+of such intervals over 17 images, where 95 % are asked; Student's on that scale, narrower, hold 90 % (81 %)."""
 
 
 def meaning(column: str) -> str:
