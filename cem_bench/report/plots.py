@@ -42,8 +42,10 @@ def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
         for axis, column, colour in zip(grid[-1], columns, sign_colours(look), strict=True):
             axis.set_xlabel(column.replace("_mass_db", " mass: sum over blocks, dB"), color=colour)
             axis.set_xscale("symlog", linthresh=LEAST_MASS)
-            axis.set_xticks((0, *TICKS), labels=["0", *(f"{tick:g}" for tick in TICKS)])
-            least = float(np.nanmin([summary[column].min(), summary[f"{column}_low"].min()]))
+            # what has no mass is estimated on either side of 0: an interval far below it runs out of the axis
+            least = float(max(np.nanmin(summary[[column, f"{column}_low"]]), min(1.5 * summary[column].min(), 0.0)))
+            ticks = TICKS if least > 0 else TICKS[::2]
+            axis.set_xticks((0, *ticks), labels=["0", *(f"{tick:g}" for tick in ticks)])
             most = float(np.nanmax([summary[column].max(), summary[f"{column}_high"].max()]))
             axis.set_xlim(0.8 * least if least > LEAST_MASS else min(least, 0.0), 1.2 * max(most, LEAST_MASS))
     return figure
