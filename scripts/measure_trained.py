@@ -81,7 +81,7 @@ def figure(table: pd.DataFrame, path: Path) -> None:
     columns = min(len(panels), 3)
     lines = -(-len(panels) // columns)
     with style():
-        drawing = Figure(figsize=(WIDTH, 2.2 * lines))
+        drawing = Figure(figsize=(WIDTH, 2.6 * lines))
         axes = drawing.subplots(lines, columns, squeeze=False).flat
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
@@ -107,8 +107,11 @@ def panel(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set_xticks([*ticks, *[whole] * len(named)], labels=[*[f"{tick:g}" for tick in ticks], *named])
     axis.set_xlim(-0.1 * whole, 1.1 * whole)
     axis.set(xlabel="reach, input px", ylabel="PSNR, dB")
-    axis.margins(y=0.2)
-    axis.legend(fontsize=6, handletextpad=0.2, frameon=True, framealpha=0.9)
+    axis.margins(y=0.15)
+    low, high = axis.get_ylim()
+    room = 0.06 + 0.085 * len(ordered)  # of the panel's height, below the points, for the legend
+    axis.set_ylim(low - (high - low) * room / (1 - room), high)
+    axis.legend(fontsize=6, handletextpad=0.2, labelspacing=0.3, loc="lower left", frameon=True)
 
 
 def with_record(measured: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
