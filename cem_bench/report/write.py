@@ -149,8 +149,11 @@ def _staying(experiment: Experiment, folder: Path) -> set[str]:
     """Return the figures over all cells that need draws which are not here, and that an earlier report has drawn."""
     if experiment.kept.empty:
         return set()
-    curves = set(experiment.decay["label"]) if len(experiment.decay) else set()
-    lacking = {"multitask"} | ({"decay"} if set(experiment.summary["label"]) - curves else set())
+    curves, lines = (
+        set(zip(table["label"], table["task"], strict=True)) if len(table) else set()
+        for table in (experiment.decay, experiment.summary)
+    )
+    lacking = {"multitask"} | ({"decay"} if lines - curves else set())
     return {stem for stem in lacking if (folder / f"{stem}.png").is_file()}
 
 
