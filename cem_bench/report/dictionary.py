@@ -9,6 +9,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cem_bench.report import pages
+from cem_bench.report.compared import comparisons
 from cem_bench.report.write import CONF
 from cem_bench.store import write_atomically
 
@@ -127,7 +128,7 @@ def write_dictionary(output: Path) -> Path:
     table["file"] = table["source"].str.replace(r"^\$\{[^}]*\}/", "", regex=True)
     images = table[["file", "sha256"]]
     tables = [pages.markdown(columns), "## Images\n\n" + IMAGES, pages.markdown(sources), pages.markdown(images)]
-    parts = [HEAD, index(output), OF_COLUMNS, *tables]
+    parts = [HEAD, index(output), comparisons(output), OF_COLUMNS, *tables]
     path = output / "README.md"
     write_atomically(path, ("\n\n".join(parts) + "\n").encode())
     return path
