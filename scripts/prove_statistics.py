@@ -114,13 +114,13 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
     colours = colours_of(order)
     with style():
         drawing = Figure(figsize=(WIDTH, 5.6))
-        axes = drawing.subplot_mosaic([["coverage"] * 2, ["errors", "verdicts"]], width_ratios=[1.2, 1])
+        axes = drawing.subplot_mosaic([["coverage", "verdicts"], ["errors"] * 2], width_ratios=[1.4, 1])
         sns.stripplot(
             per_block, x="coverage", y="rule", hue="rule", palette=colours, order=order, size=2, ax=axes["coverage"]
         )
         axes["coverage"].axvspan(0.93, 0.97, color="0.85", zorder=0)
         axes["coverage"].axvline(0.95, color="0.3", lw=0.8)
-        axes["coverage"].set(xlabel="coverage of a block's 95 % interval (grey: asked of all)", ylabel="")
+        axes["coverage"].set(xlabel="coverage of a block's 95 % interval\n(grey: asked of all)", ylabel="")
         errors_panel(axes["errors"], table, colours)
         bars = table.assign(contradictory=table["contradictory"] * 100)
         look = {"palette": "Greys", "edgecolor": "0.2", "linewidth": 0.5, "ax": axes["verdicts"]}
@@ -149,7 +149,7 @@ def errors_panel(axis: Axes, table: pd.DataFrame, colours: Mapping[str, Any]) ->
     axis.minorticks_off()
     axis.set_ylim(0, None)
     axis.margins(0.08)
-    axis.legend()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def mass_coverage(gold: Gold, runs: int) -> pd.DataFrame:
