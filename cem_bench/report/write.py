@@ -174,7 +174,8 @@ def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
         contents["lam"] = experiment.lam
     paths = []
     for stem, table in contents.items():
-        write_atomically(folder / f"{stem}.csv", table.to_csv(index=False, float_format="%.6g").encode())
+        digits = 9 if stem == "cells" else 6  # rows of cells may be all that is left of their draws
+        write_atomically(folder / f"{stem}.csv", table.to_csv(index=False, float_format=f"%.{digits}g").encode())
         paths.append(folder / f"{stem}.csv")
     tex = pages.shown(experiment.summary).to_latex(index=False, escape=True)
     write_atomically(folder / "summary.tex", tex.encode())
