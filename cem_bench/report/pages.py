@@ -239,7 +239,9 @@ def elsewhere(kept: pd.DataFrame, stay: Sequence[str]) -> str:
     if kept.empty:
         return ""
     cells = "1 row is" if len(kept) == 1 else f"{len(kept)} rows are"
-    figures = f" So are the figures that need their draws: {', '.join(stay)}." if stay else ""
+    whole = [stem for stem in stay if "_shipped_" not in stem]
+    words = [*whole, *([f"{len(stay) - len(whole)} of scenes"] if len(stay) > len(whole) else [])]
+    figures = f" So are the figures that need their draws: {answers.listed(words)}." if words else ""
     return (
         f"**Measured elsewhere.** {cells} of an earlier report (`run_key` and `commit` in `cells.csv` say of what): "
         f"the draws behind them are neither in the store that this one was written from nor in `../draws`.{figures}"
