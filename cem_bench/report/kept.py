@@ -32,10 +32,26 @@ def kept_rows(path: Path, cells: Sequence[StoredCell]) -> pd.DataFrame:
     earlier = read_table(path)
     if earlier.empty:
         return earlier
-    here = {
-        (cell.model, cell.scene, cell.entry["seed"], cell.variant, cell.image, cell.entry["task"]) for cell in cells
-    }
-    return earlier[[key not in here for key in earlier[CELL].itertuples(index=False, name=None)]]
+    here = _by_model(cells)
+    rows = earlier[CELL].itertuples(index=False, name=None)
+    return earlier[[tuple(key) not in here.get(model, set()) for model, *key in rows]]
+
+
+def _by_model(cells: Sequence[StoredCell]) -> dict[str, set[tuple]]:
+    """Return what pairs the cells of each model with those of another: KEYS."""
+    found: dict[str, set[tuple]] = {}
+    for cell in cells:
+        key = (cell.scene, cell.entry["seed"], cell.variant, cell.image, cell.entry["task"])
+        found.setdefault(cell.model, set()).add(key)
+    return found
+
+
+def _by_model_of_rows(rows: pd.DataFrame) -> dict[str, set[tuple]]:
+    """Return the same of rows."""
+    if rows.empty:
+        return {}
+    by_model = rows.groupby("model")[KEYS]
+    return {str(model): set(part.itertuples(index=False, name=None)) for model, part in by_model}
 
 
 def whole_decay(path: Path, cells: Sequence[StoredCell], kept: pd.DataFrame) -> pd.DataFrame:
@@ -68,11 +84,13 @@ def whole_pairs(
         kept: rows of the cells it lacks.
         pairs: as `tables.paired_decay_table`.
     """
-    earlier, lacking = read_table(path), set() if kept.empty else set(kept["model"])
+    earlier, here, elsewhere = read_table(path), _by_model(cells), _by_model_of_rows(kept)
     parts = []
     for pair in pairs:
         before = earlier[(earlier["first"] == pair[0]) & (earlier["second"] == pair[1])] if len(earlier) else earlier
-        parts.append(before if len(before) and lacking & set(pair) else paired_decay_table(cells, [pair]))
+        first, second = (here.get(name, set()) | elsewhere.get(name, set()) for name in pair)
+        lacking = first & second & set().union(*(elsewhere.get(name, set()) for name in pair))
+        parts.append(before if len(before) and lacking else paired_decay_table(cells, [pair]))
     return pd.concat([part for part in parts if len(part)] or [paired_decay_table(cells, [])], ignore_index=True)
 
 

@@ -169,3 +169,17 @@ def test_errors_of_the_command_say_what_to_do(tmp_path: Path) -> None:
     assert "python -m cem_bench.report keep` writes one" in run("restore", f"output={tmp_path}")
     assert "expected at most output=FOLDER" in run("keep", "experiment=sr_ca")
     assert "expected experiment=NAME, claims, keep or restore" in run("nothing")
+
+
+def test_a_pair_whose_common_cells_are_all_here_is_compared_anew(both: Path, make, rng: np.random.Generator) -> None:
+    """What one of them has besides, and lost, plays no part."""
+    make({block: rng.normal(0, 0.02, 6) for block in OUTSIDE}, model="FFDNet", image="chelsea")
+    write_report("denoise_ca", both)
+    forget(both, "FFDNet", "chelsea")
+    path = both / "denoise_ca" / "decay_paired.csv"
+    table = read_table(path)
+    table.assign(first_db=9.0).to_csv(path, index=False)
+    found = read_experiment("denoise_ca", both, "paper").paired_decay
+    assert len(found) == len(table) and (found["first_db"] < 9).all()
+    forget(both, "FFDNet", "coffee")
+    assert (read_experiment("denoise_ca", both, "paper").paired_decay["first_db"] == 9).all()
