@@ -27,6 +27,22 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.fillna({name: "" for name in ("variant", "global_statistics") if name in table})
 
 
+def with_earlier(table: pd.DataFrame, path: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Return a table with those rows of an earlier one behind it whose names it lacks.
+
+    Args:
+        table: may be empty.
+        path: of the earlier one; there may be none.
+        names: columns that name a row.
+    """
+    earlier = read_table(path)
+    if earlier.empty:
+        return table
+    here = set(table[list(names)].itertuples(index=False, name=None)) if len(table) else set()
+    rest = earlier[[key not in here for key in earlier[list(names)].itertuples(index=False, name=None)]]
+    return pd.concat([part for part in (table, rest) if len(part)] or [table], ignore_index=True)
+
+
 def kept_rows(path: Path, cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return the rows of an earlier `cells.csv` whose cells are not among those of the store."""
     earlier = read_table(path)
@@ -66,11 +82,7 @@ def whole_decay(path: Path, cells: Sequence[StoredCell], kept: pd.DataFrame) -> 
         return decay_table(cells)
     lacking = set(kept[["model", "task"]].itertuples(index=False, name=None))
     here = [cell for cell in cells if (cell.model, cell.entry["task"]) not in lacking]
-    parts, earlier = [decay_table(here)] if here else [], read_table(path)
-    if len(earlier):
-        drawn = {(row["label"], row["task"]) for part in parts for row in part.to_dict("records")}
-        parts.append(earlier[[key not in drawn for key in zip(earlier["label"], earlier["task"], strict=True)]])
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return with_earlier(decay_table(here) if here else pd.DataFrame(), path, ["label", "task"])
 
 
 def whole_pairs(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ from scipy import stats
 from cem_bench.figures import draw_map
 from cem_bench.report import panels
 from cem_bench.report.collect import StoredCell
-from cem_bench.report.kept import read_table
 from cem_bench.report.style import WIDTH, colours_of, markers_of, style
 from cem_bench.stats.summaries import diffusion_index
 
@@ -91,21 +89,6 @@ def agreement_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
         head = {"model": cell.model, "image": cell.image, "scene": cell.scene, "di": diffusion_index(attribution)}
         rows.append(head | row)
     return pd.DataFrame(rows, columns=names)
-
-
-def whole_agreement(path: Path, cells: Sequence[StoredCell]) -> pd.DataFrame:
-    """Return `agreement_table`, with the rows of an earlier one whose cells are not here.
-
-    Args:
-        path: of the earlier table.
-        cells: of the store.
-    """
-    table, earlier = agreement_table(cells), read_table(path)
-    if earlier.empty:
-        return table
-    here = set(zip(table["model"], table["scene"], strict=True))
-    kept = [key not in here for key in zip(earlier["model"], earlier["scene"], strict=True)]
-    return pd.concat([part for part in (table, earlier[kept]) if len(part)] or [table], ignore_index=True)
 
 
 def rank_r(one: np.ndarray, two: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from cem_bench.figures import save_figure
 from cem_bench.report import ablations, lam_rows, pages, panels, plots
 from cem_bench.report.collect import PICTURES, StoredCell, has_cells, read_cells
-from cem_bench.report.kept import kept_rows, pictures_of, whole_decay, whole_pairs
+from cem_bench.report.kept import kept_rows, pictures_of, whole_decay, whole_pairs, with_earlier
 from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store import write_atomically
 
@@ -101,9 +101,13 @@ def read_experiment(name: str, output: Path, palette: str) -> Experiment:
         whole_decay(folder / "decay.csv", cells, kept),
         paired_table(table, pairs, PAIRED),
         whole_pairs(folder / "decay_paired.csv", cells, kept, pairs),
-        lam_rows.whole_agreement(folder / "lam.csv", cells) if options.get("lam_steps") else pd.DataFrame(),
+        _agreement(cells, folder / "lam.csv") if options.get("lam_steps") else pd.DataFrame(),
         palette,
     )
+
+
+def _agreement(cells: Sequence[StoredCell], earlier: Path) -> pd.DataFrame:
+    return with_earlier(lam_rows.agreement_table(cells), earlier, ["model", "scene"])
 
 
 def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Path]:
@@ -124,7 +128,8 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
         FileNotFoundError: if there is no such experiment or no stored cell of it.
     """
     folder = output / name
-    if not has_cells(output, name) and (folder / "plan.json").is_file():
+    measured_before = (folder / "cells.csv").is_file()  # its page is not one of nothing measured
+    if not has_cells(output, name) and not measured_before and (folder / "plan.json").is_file():
         said: Any = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))
         text = pages.page_without_cells(name, said["question"], json.loads((folder / "plan.json").read_text()))
         write_atomically(folder / "README.md", text.encode())

@@ -183,3 +183,12 @@ def test_a_pair_whose_common_cells_are_all_here_is_compared_anew(both: Path, mak
     assert len(found) == len(table) and (found["first_db"] < 9).all()
     forget(both, "FFDNet", "coffee")
     assert (read_experiment("denoise_ca", both, "paper").paired_decay["first_db"] == 9).all()
+
+
+def test_a_store_without_cells_leaves_the_page_of_an_earlier_report(both: Path) -> None:
+    before = files(both / "denoise_ca")
+    shutil.rmtree(both / "store")
+    (both / "denoise_ca" / "plan.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"python -m cem_bench\.report restore"):
+        write_report("denoise_ca", both)
+    assert files(both / "denoise_ca") == before | {"plan.json": b"{}"}
