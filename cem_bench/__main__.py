@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cem_bench.heap import keep_freed_memory
 from cem_bench.overrides import check_overrides
 from cem_bench.sweep import Sweep, included, plan, rois_beside
 from cem_bench.wiring import CONF, build_cell, is_trained_for, register, why_no_model, why_no_scene
@@ -95,6 +96,7 @@ def main() -> None:
         announce(sweep)
         sys.argv[1:] = sweep.arguments
     failures: list[str] = []
+    keep_freed_memory()
     if sweep is None or sweep.cells:
         launch(failures, len(sweep.cells) if sweep else 1)
     if sweep and sweep.experiment:

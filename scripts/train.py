@@ -20,6 +20,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cem_bench.geometry import Rect
+from cem_bench.heap import keep_freed_memory
 from model_zoo.cards import Card
 from model_zoo.compat import basicsr, training_library
 from model_zoo.loading import build_card
@@ -36,6 +37,7 @@ def main(cfg: DictConfig) -> None:
         members = sorted(path.stem for path in (CONF / "train").glob("*.yaml"))
         raise SystemExit(f"Say which member: python scripts/train.py +train=NAME, one of {', '.join(members)}.")
     logging.getLogger("accelerate").setLevel(logging.WARNING)
+    keep_freed_memory()
     run(cfg.train)
 
 
