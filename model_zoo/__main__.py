@@ -58,14 +58,14 @@ def run_verify(names: list[str], images: int, target: Path, keep: bool) -> int:
     """
     from tqdm import tqdm
 
-    from model_zoo.verify import folder, measure, read_table, write_table
+    from model_zoo.verify import can_measure, measure, read_table, write_table
 
-    known = names or [name for name in list_models() if find(card(name)) and folder(card(name)).is_dir()]
+    known = names or [name for name in list_models() if find(card(name)) and can_measure(card(name))]
     done, failed = read_table(target), []
     for name in tqdm(known, desc="verify", unit="model"):
         try:
             done.append(measure(card(name), images))
-        except ZooError as error:
+        except (ZooError, OSError, ValueError, ImportError) as error:
             failed.append(f"{name}: {error}")
             continue
         write_table(target, done)

@@ -1,22 +1,26 @@
-"""PSNR of real weights on the usual test sets, beside the published figure."""
+"""PSNR of real weights on the usual test sets, beside the published figure or that of a training's end."""
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_zoo.cards import Card, card, list_models
 from model_zoo.errors import ZooError
 from model_zoo.loading import SizeCheck, load
+from model_zoo.training import every_test, read_split
+from model_zoo.training import measure as measure_trained
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 VARIABLE = "CEM_DATA"
+WEIGHTS = Path(__file__).parent / "weights"
 COLUMNS = ("model", "test", "images", "claimed_db", "measured_db", "difference_db")
 
 
@@ -36,16 +40,25 @@ def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
         results: what was measured; of two with one name the later one counts.
 
     Returns:
-        The column names, then one line a model; figures in dB, claimed and difference empty where nothing is published.
+        The column names, then one line a model; figures in dB. Claimed is what is published or, of networks trained
+        here, what the training's end measured over the whole test; empty where there is neither.
     """
     latest = {result.model: result for result in results}
     lines: list[tuple[str, ...]] = [COLUMNS]
     for name, result in sorted(latest.items()):
         entry = card(name)
-        claimed = "" if entry.claimed is None else f"{entry.claimed:.2f}"
-        difference = "" if entry.claimed is None else f"{result.measured - entry.claimed:+.4f}"
+        record = training_record(entry)
+        claim = record["psnr"] if record else entry.claimed
+        claimed = "" if claim is None else f"{claim:.4f}" if record else f"{claim:.2f}"
+        difference = "" if claim is None else f"{result.measured - claim:+.4f}"
         lines.append((name, entry.test, str(result.images), claimed, f"{result.measured:.4f}", difference))
     return lines
+
+
+def training_record(entry: Card) -> dict[str, Any] | None:
+    """What the training of the zoo's own weights wrote down: `check` (its test), `psnr` (dB); None for others."""
+    path = WEIGHTS / f"{entry.name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def read_table(path: Path) -> list[Result]:
@@ -78,7 +91,20 @@ def _image(path: Path) -> np.ndarray:
 
 def folder(entry: Card) -> Path:
     """Where the images of a card's test set must lie, e.g. test/set5 of the folder CEM_DATA names."""
-    return Path(os.environ.get(VARIABLE, "")) / "test" / (entry.test.split() or ["none"])[0].casefold()
+    return _root() / "test" / (entry.test.split() or ["none"])[0].casefold()
+
+
+def _root() -> Path:
+    return Path(os.environ.get(VARIABLE, ""))
+
+
+def can_measure(entry: Card) -> bool:
+    """Whether the images of a card's test are below the folder that CEM_DATA names."""
+    record = training_record(entry)
+    if record is None:
+        return folder(entry).is_dir()
+    wanted = every_test()[record["check"]].set
+    return any((_root() / row["path"]).is_file() for row in read_split() if row["set"] == wanted)
 
 
 def _first(place: Path, most: int) -> list[Path]:
@@ -164,12 +190,19 @@ def measure(entry: Card, most: int = 1000) -> Result:
         most: at most so many images.
 
     Returns:
-        The mean PSNR.
+        The mean PSNR; of a network trained here on the test of its training's end.
 
     Raises:
         ZooError: weights or images are not here.
+        FileNotFoundError: an image of a trained network's test is not here.
+        ImportError: basicsr, which compares trained networks, is not here; with the remedy.
     """
     network = load(entry.name)
+    record = training_record(entry)
+    if record:
+        clean = every_test()[record["check"]].set
+        images = min(most, sum(row["set"] == clean for row in read_split()))
+        return Result(entry.name, images, measure_trained(network, record["check"], _root(), most)["psnr"])
     on_luma = " Y" in entry.test
     border = entry.scale if entry.scale > 1 else 0
     values = []

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 import model_zoo
 from cem_bench.report.style import WIDTH, colours_of, markers_of, style
-from scripts.train import every_test, measure
+from model_zoo.training import every_test, measure
 from scripts.trained_page import page
 
 WEIGHTS = Path(model_zoo.__file__).parent / "weights"
@@ -54,8 +54,7 @@ def wanted() -> Iterator[tuple[dict[str, Any], str]]:
 
 def row(record: dict[str, Any], name: str, root: Path) -> dict[str, Any]:
     """Measure one network on one test; a row of trained.csv."""
-    test = every_test()[name]
-    found = measure(model_zoo.load(record["name"]), test, root)
+    found = measure(model_zoo.load(record["name"]), name, root)
     facts = {key: record[key] for key in ("name", "family", "member", "seed", "parameters", "reach")}
     trained = {"iterations": record["training_step"], "training_seconds": record["training_seconds"]}
     return {**facts, **trained, "test": name, **found}
@@ -63,8 +62,7 @@ def row(record: dict[str, Any], name: str, root: Path) -> dict[str, Any]:
 
 def input_psnr(name: str, root: Path) -> float:
     """PSNR of a test's observations, enlarged where its networks enlarge, dB."""
-    test = every_test()[name]
-    return measure(Enlarged(test.get("scale", 1)), test, root)["psnr"]
+    return measure(Enlarged(every_test()[name].get("scale", 1)), name, root)["psnr"]
 
 
 def figure(table: pd.DataFrame, path: Path) -> None:

@@ -7,7 +7,7 @@ finished only measures and publishes again.
 
 import logging
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import hydra
 import numpy as np
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from cem_bench.geometry import Rect
@@ -24,7 +24,7 @@ from cem_bench.heap import keep_freed_memory
 from model_zoo.cards import Card
 from model_zoo.compat import basicsr, training_library
 from model_zoo.loading import build_card
-from model_zoo.training import Crops, Maker, Recipe, load_images, publish, read_split, score, train
+from model_zoo.training import Crops, Maker, Recipe, measure, publish, train
 from model_zoo.training.split import photographs, training_images
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -98,33 +98,7 @@ def describe(name: str, spec: DictConfig) -> dict[str, Any]:
 
 def check(network: torch.nn.Module, spec: DictConfig) -> float | None:
     """PSNR in dB on the family's own test; None where it has none."""
-    return None if spec.check is None else measure(network, every_test()[spec.check], Path(spec.data_root))["psnr"]
-
-
-def every_test() -> dict[str, DictConfig]:
-    """Return every test of the trained families by name."""
-    return {str(name): test for name, test in OmegaConf.load(CONF / "train/tests/all.yaml").items()}
-
-
-def measure(network: torch.nn.Module, test: DictConfig, root: Path) -> dict[str, float]:
-    """PSNR in dB and SSIM of a network on a test whose images lie under a data folder."""
-    return score(network, pairs(test, root), luma=test.luma, border=test.border)
-
-
-def pairs(test: DictConfig, root: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield observation and clean image of a test, the clean one cut to what its observation covers."""
-    rows = read_split()
-    clean = load_images(root, [row for row in rows if row["set"] == test.set])
-    if "observations" in test:
-        given = load_images(root, [row for row in rows if row["set"] == test.observations])
-        for observation, image in zip(given, clean, strict=True):
-            yield observation, image[: observation.shape[0] * test.scale, : observation.shape[1] * test.scale]
-        return
-    degradation = instantiate(test.degradation)
-    multiple = test.degradation.get("factor", 1)
-    for image in clean:
-        cut = image[: image.shape[0] // multiple * multiple, : image.shape[1] // multiple * multiple]
-        yield degradation(cut), cut
+    return None if spec.check is None else measure(network, spec.check, Path(spec.data_root))["psnr"]
 
 
 def degradation_maker(node: DictConfig) -> Maker:

@@ -2,8 +2,8 @@
 
 from model_zoo.training.data import Crops, Maker
 from model_zoo.training.loop import Recipe, train
-from model_zoo.training.measure import score
+from model_zoo.training.measure import every_test, measure, pairs, score
 from model_zoo.training.publish import publish
-from model_zoo.training.split import load_images, read_split
+from model_zoo.training.split import read_split
 
-__all__ = ["Crops", "Maker", "Recipe", "load_images", "publish", "read_split", "score", "train"]
+__all__ = ["Crops", "Maker", "Recipe", "every_test", "measure", "pairs", "publish", "read_split", "score", "train"]

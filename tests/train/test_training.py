@@ -1,5 +1,6 @@
 """Training: the split, the crops, resuming, publishing, and a toy member from crop to card."""
 
+import csv
 import hashlib
 import itertools
 import json
@@ -19,14 +20,15 @@ from torch import nn
 
 import model_zoo
 from cem_bench.degrade import Noise
+from model_zoo.__main__ import main as zoo_command
 from model_zoo.cards import registry
 from model_zoo.compat import basicsr
-from model_zoo.training import Crops, Recipe, publish, read_split, score, train
+from model_zoo.training import Crops, Recipe, every_test, measure, pairs, publish, read_split, score, train
 from model_zoo.training.publish import write_cards
 from model_zoo.training.reach import reach
 from model_zoo.training.split import photographs
 from scripts.measure_trained import Enlarged
-from scripts.train import build, degradation_maker, every_test, measure, pairs, run
+from scripts.train import build, degradation_maker, run
 
 ROOT = Path(__file__).parents[2]
 MEMBERS = sorted(path.stem for path in (ROOT / "conf/train").glob("*.yaml"))
@@ -253,7 +255,7 @@ def test_no_pixels_of_a_measured_image_train(shared):
 def test_bicubic_and_noisy_images_score_what_is_published(shared):
     """Bicubic x4 on Set5, Y: 28.42 to 28.43 dB; noise of sigma 50 on CBSD68, RGB, clipped: 14.9 dB (method.md)."""
     root = shared / "data"
-    assert measure(Enlarged(4), every_test()["set5_x4"], root)["psnr"] == pytest.approx(28.43, abs=0.05)
+    assert measure(Enlarged(4), "set5_x4", root)["psnr"] == pytest.approx(28.43, abs=0.05)
     few = list(itertools.islice(pairs(every_test()["cbsd68_dn50"], root), 8))
     assert score(nn.Identity(), few, luma=False, border=0)["psnr"] == pytest.approx(14.9, abs=0.25)
 
@@ -289,3 +291,19 @@ def test_members_train_beside_each_other_with_processes_for_their_crops(tmp_path
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all((tmp_path / name / "step_00000020").is_dir() for name in ("RCAN_toy", "RCAN_toy_seed1"))
+
+
+def test_verify_measures_trained_networks_as_their_training_did(shared, tmp_path, capsys):
+    """Super-resolution to the same size has no observations on disk: they are made as for the training's end."""
+    names = ["EDSR_SR_4", "SwinIR_SR1_light"]
+    assert zoo_command(["verify", *names, "--out", str(tmp_path / "measured.csv")]) == 0
+    with (tmp_path / "measured.csv").open(newline="") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert set(rows) == set(names)
+    assert all(row["images"] == "5" and abs(float(row["difference_db"])) <= 0.02 for row in rows.values())
+
+
+def test_verify_says_what_a_trained_network_lacks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CEM_DATA", str(tmp_path))
+    assert zoo_command(["verify", "SRResNet_DR_light", "--out", str(tmp_path / "measured.csv")]) == 1
+    assert "bsds500" in capsys.readouterr().err
