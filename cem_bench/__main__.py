@@ -133,6 +133,7 @@ def report(sweep: Sweep, failures: list[str]) -> None:
         print(f"cem_bench: no report: {error}", file=sys.stderr)
         return
     print(f"{len(paths)} files: {paths[-1]} is the page")
+    print(f"Draws lie in {output / 'store'}, on this machine; `python -m cem_bench.report keep` writes them for git.")
 
 
 def launch(failures: list[str], cells: int) -> None:
