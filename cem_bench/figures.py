@@ -82,13 +82,12 @@ def draw_map(axes: Axes, effect_map: EffectMap, image: np.ndarray, roi: Rect, lo
 
 
 def draw_pie(axes: Axes, shares: Mapping[str, float], look: Look) -> None:
-    """Draw the shares of negative, positive and no effect, clockwise from the top."""
-    order = ("negative", "positive", "none")
-    colours = (look.cmap(0.12), look.cmap(0.88), (1, 1, 1, 1))
-    sizes = [shares[name] for name in order]
+    """Draw the shares of negative, positive, unsigned (grey: of either sign) and no effect, clockwise from the top."""
+    colours = {"negative": look.cmap(0.12), "positive": look.cmap(0.88), "unsigned": (0.6,) * 3, "none": (1.0,) * 3}
+    sizes = [shares.get(name, 0.0) for name in colours]
     if sum(sizes) > 0:
         edge = {"edgecolor": "black", "linewidth": 0.8}
-        axes.pie(sizes, colors=colours, startangle=90, counterclock=False, wedgeprops=edge)
+        axes.pie(sizes, colors=list(colours.values()), startangle=90, counterclock=False, wedgeprops=edge)
 
 
 def draw_bar(axes: Axes, effect_map: EffectMap, look: Look) -> None:

@@ -54,6 +54,7 @@ COLUMNS = {
     "share_undecided": "blocks_undecided over all blocks outside the ROI",
     "share_all_equal": "blocks_all_equal over all blocks outside the ROI",
     "share_effect_paper": "blocks with |mean effect| >= tol over all outside the ROI, no test: the paper's count",
+    "share_harm_paper": "of share_effect_paper, the blocks that harm; empty in rows of before it was kept",
     "draws": "draws that enter the averages",
     "reach_px": "theoretical reach: of the card, or the farthest block not ruled out by the engine; empty: whole image",
     "global_statistics": "the kind of statistics over the whole image, empty where none",

@@ -104,6 +104,7 @@ def _range(cell: StoredCell) -> dict[str, object]:
     row["blocks_unreachable"] = total - len(table.block)
     row |= {f"share_{name}": counts[name] / total for name in ("positive", "negative", "undecided", "all_equal")}
     row["share_effect_paper"] = float((np.abs(shown) >= table.tol).sum() / total)
+    row["share_harm_paper"] = float((shown <= -table.tol).sum() / total)
     row["draws"] = int(table.n.sum())
     return row
 

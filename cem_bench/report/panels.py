@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -206,18 +207,16 @@ def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTab
     return difference_table(one, two, tol=first.entry["tol"]), status
 
 
-def multitask_figure(cells: Sequence[StoredCell], layout: Mapping[str, Any], palette: str = "paper") -> Figure:
+def multitask_figure(table: pd.DataFrame, layout: Mapping[str, Any], palette: str = "paper") -> Figure:
     """Draw the published summary: pie, PSNR and bar by task and architecture (rows) and training (columns).
 
     Args:
-        cells: of any number of tasks and models.
+        table: `cells.csv` of any number of tasks and models.
         layout: `columns`, names of trainings; `rows`, for every architecture and column a model, or a list of models of
             which each is of another task.
         palette: `paper` or `safe`.
     """
-    of: dict[tuple[str, str], list[StoredCell]] = {}
-    for cell in cells:
-        of.setdefault((cell.entry["task"], cell.model), []).append(cell)
+    of = {(str(task), str(model)): part for (task, model), part in table.groupby(["task", "model"])}  # pyright: ignore
     rows = [[[names] if isinstance(names, str) else names for names in row] for row in layout["rows"]]
     tasks = sorted({task for task, _ in of}, key=TASKS.index)
     lines = []
@@ -239,16 +238,25 @@ def multitask_figure(cells: Sequence[StoredCell], layout: Mapping[str, Any], pal
     return figure
 
 
-def _pie_with_bar(axes: Axes, model: str, cells: Sequence[StoredCell], look: Look) -> None:
-    shares = [cell.effect_map.shares() for cell in cells]
-    mean = {name: float(np.mean([share[name] for share in shares])) for name in ("positive", "negative", "none")}
-    draw_pie(axes.inset_axes((0.0, 0.1, 0.4, 0.8)), mean, look)
-    lowest = float(np.mean([cell.effect_map.summary()["min_db"] for cell in cells]))
-    highest = float(np.mean([cell.effect_map.summary()["max_db"] for cell in cells]))
-    psnr = float(np.mean([cell.entry["psnr_roi_db"] for cell in cells]))
+def shares_of(rows: pd.DataFrame) -> dict[str, float]:
+    """Return the mean shares of blocks for a pie; unsigned where a row of an earlier report has no signs.
+
+    Args:
+        rows: of `cells.csv`.
+    """
+    either = rows["share_effect_paper"].mean()
+    harm = rows["share_harm_paper"].mean(skipna=False) if "share_harm_paper" in rows else np.nan
+    none = {"none": float(1 - either)}
+    if np.isnan(harm):
+        return none | {"unsigned": float(either)}
+    return none | {"positive": float(either - harm), "negative": float(harm)}
+
+
+def _pie_with_bar(axes: Axes, model: str, rows: pd.DataFrame, look: Look) -> None:
+    draw_pie(axes.inset_axes((0.0, 0.1, 0.4, 0.8)), shares_of(rows), look)
+    lowest, highest, psnr = (float(rows[name].mean()) for name in ("min_db", "max_db", "psnr_roi_db"))
     text = {"transform": axes.transAxes, "va": "center", "fontsize": 6.5}
-    images = len({cell.image for cell in cells})
-    axes.text(0.42, 0.76, f"{psnr:.2f} dB ({images} images)\n{model}", **text)
+    axes.text(0.42, 0.76, f"{psnr:.2f} dB ({rows['image'].nunique()} images)\n{model}", **text)
     strip = axes.inset_axes((0.42, 0.34, 0.56, 0.2))
     bounds = maps.EffectMap(np.array([[lowest, highest]]), np.zeros((1, 2), np.int8), np.ones((1, 2), int), 0.01)
     draw_bar(strip, bounds, look)

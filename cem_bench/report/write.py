@@ -158,8 +158,7 @@ def _staying(experiment: Experiment, folder: Path) -> set[str]:
         set(zip(table["label"], table["task"], strict=True)) if len(table) else set()
         for table in (experiment.decay, experiment.summary)
     )
-    lacking = {"multitask"} | ({"decay"} if lines - curves else set())
-    return {stem for stem in lacking if (folder / f"{stem}.png").is_file()}
+    return {"decay"} if lines - curves and (folder / "decay.png").is_file() else set()
 
 
 def _sweep_out(folder: Path, figures: Sequence[Path]) -> None:
@@ -202,7 +201,7 @@ def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
             found["decay_paired"] = lambda: plots.paired_decay_plot(experiment.paired_decay)
         found["verdicts"] = lambda: plots.verdict_plot(summary, look)
     if layout := options.get("summary_figure"):
-        found["multitask"] = lambda: panels.multitask_figure(experiment.cells, layout, experiment.palette)
+        found["multitask"] = lambda: panels.multitask_figure(experiment.table, layout, experiment.palette)
     if options.get("lam_steps"):
         found["lam_against_cem"] = lambda: lam_rows.agreement_plot(experiment.lam)
     return found

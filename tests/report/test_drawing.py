@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -112,3 +113,14 @@ def test_maps_of_two_settings_agree_as_far_as_they_are_alike(make, rng: np.rando
     assert len(ablations.agreement(as_pool, ends_only=True)) == 1
     coarse = StoredCell({**as_pool[2].entry, "block": 16}, other.folder, other.rule)
     assert ablations.agreement([as_pool[0], coarse], ends_only=True).empty
+
+
+def test_shares_of_a_pie_have_signs_where_every_row_has_them(make, rng: np.random.Generator) -> None:
+    effects = {block: rng.normal(0, 1e-4, 6) for block in LIVE}
+    cell = make(effects | {0: np.full(6, 0.4), 1: np.full(6, 0.3), 2: np.full(6, -0.2)})
+    table = cells_table([cell])
+    assert panels.shares_of(table) == pytest.approx({"positive": 2 / 60, "negative": 1 / 60, "none": 57 / 60})
+    assert panels.shares_of(table)["positive"] == pytest.approx(cell.effect_map.shares()["positive"])
+    lost = pd.concat([table, table.drop(columns="share_harm_paper")])
+    for rows in (lost, lost.drop(columns="share_harm_paper")):
+        assert panels.shares_of(rows) == pytest.approx({"unsigned": 3 / 60, "none": 57 / 60})
