@@ -24,7 +24,7 @@ CAPTIONS = {
     "decay_paired": "Pairs on the scenes both have: curves, and first minus second; band: 95 % for the whole curve.",
     "verdicts": "Mean share of blocks of each verdict; plain grey: undecided because all draws of a block are equal.",
     "setting": "The map's numbers against the varied setting; bands: 95 %, differences between images taken out.",
-    "multitask": "Shares of blocks with a mean effect of tol or more (pie; grey: sign not kept), mean PSNR, mean range.",
+    "multitask": "Shares of blocks with a mean effect of tol or more (pie; grey: sign not kept), PSNR, mean range.",
     "lam_against_cem": "Diffusion index of LAM against the share of LAM on blocks that harm the ROI.",
 }
 UNKNOWN = "?"  # an end that the images cannot tell
