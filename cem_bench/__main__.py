@@ -96,7 +96,6 @@ def main() -> None:
         announce(sweep)
         sys.argv[1:] = sweep.arguments
     failures: list[str] = []
-    keep_freed_memory()
     if sweep is None or sweep.cells:
         launch(failures, len(sweep.cells) if sweep else 1)
     if sweep and sweep.experiment:
@@ -144,6 +143,7 @@ def launch(failures: list[str], cells: int) -> None:
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def job(config: DictConfig) -> None:
+        keep_freed_memory()  # here, since a launcher may run jobs in processes of their own
         overrides = list(HydraConfig.get().overrides.task)
         OmegaConf.resolve(config)
         try:

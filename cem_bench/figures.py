@@ -82,12 +82,13 @@ def draw_map(axes: Axes, effect_map: EffectMap, image: np.ndarray, roi: Rect, lo
 
 
 def draw_pie(axes: Axes, shares: Mapping[str, float], look: Look) -> None:
-    """Draw the shares of negative, positive, unsigned (grey: of either sign) and no effect, clockwise from the top."""
+    """Draw the shares of negative, positive (or unsigned: grey, of either sign) and none, clockwise from the top."""
     colours = {"negative": look.cmap(0.12), "positive": look.cmap(0.88), "unsigned": (0.6,) * 3, "none": (1.0,) * 3}
-    sizes = [shares.get(name, 0.0) for name in colours]
+    names = ("unsigned", "none") if "unsigned" in shares else ("negative", "positive", "none")
+    sizes = [shares[name] for name in names]
     if sum(sizes) > 0:
         edge = {"edgecolor": "black", "linewidth": 0.8}
-        axes.pie(sizes, colors=list(colours.values()), startangle=90, counterclock=False, wedgeprops=edge)
+        axes.pie(sizes, colors=[colours[name] for name in names], startangle=90, counterclock=False, wedgeprops=edge)
 
 
 def draw_bar(axes: Axes, effect_map: EffectMap, look: Look) -> None:

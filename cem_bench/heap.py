@@ -1,7 +1,7 @@
 """Keep the memory that a forward frees: the next one needs the same again.
 
 The C library gives large freed tensors back to the system, which hands the next ones out page by page, filled with
-zeros. On small images that can be a third of the time of a forward.
+zeros. On small images that is a good part of the time of a forward.
 """
 
 from __future__ import annotations

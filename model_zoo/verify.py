@@ -15,12 +15,12 @@ from model_zoo.errors import ZooError
 from model_zoo.loading import SizeCheck, load
 from model_zoo.training import every_test, read_split
 from model_zoo.training import measure as measure_trained
+from model_zoo.weights import SHIPPED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 VARIABLE = "CEM_DATA"
-WEIGHTS = Path(__file__).parent / "weights"
 COLUMNS = ("model", "test", "images", "claimed_db", "measured_db", "difference_db")
 
 
@@ -57,7 +57,7 @@ def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
 
 def training_record(entry: Card) -> dict[str, Any] | None:
     """What the training of the zoo's own weights wrote down: `check` (its test), `psnr` (dB); None for others."""
-    path = WEIGHTS / f"{entry.name}.json"
+    path = SHIPPED / f"{entry.name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
@@ -103,8 +103,13 @@ def can_measure(entry: Card) -> bool:
     record = training_record(entry)
     if record is None:
         return folder(entry).is_dir()
-    wanted = every_test()[record["check"]].set
-    return any((_root() / row["path"]).is_file() for row in read_split() if row["set"] == wanted)
+    return any((_root() / row["path"]).is_file() for row in _clean_rows(record["check"]))
+
+
+def _clean_rows(test: str) -> list[dict[str, str]]:
+    """The rows of the split with the clean images of a trained network's test."""
+    wanted = every_test()[test].set
+    return [row for row in read_split() if row["set"] == wanted]
 
 
 def _first(place: Path, most: int) -> list[Path]:
@@ -200,8 +205,7 @@ def measure(entry: Card, most: int = 1000) -> Result:
     network = load(entry.name)
     record = training_record(entry)
     if record:
-        clean = every_test()[record["check"]].set
-        images = min(most, sum(row["set"] == clean for row in read_split()))
+        images = min(most, len(_clean_rows(record["check"])))
         return Result(entry.name, images, measure_trained(network, record["check"], _root(), most)["psnr"])
     on_luma = " Y" in entry.test
     border = entry.scale if entry.scale > 1 else 0

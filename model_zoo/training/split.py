@@ -49,7 +49,10 @@ def load_images(root: Path, rows: list[dict[str, str]]) -> list[np.ndarray]:
 def _load(root: Path, row: dict[str, str]) -> np.ndarray:
     file = root / row["path"]
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; get the set {row['set']!r}, or set train.data_root.")
+        raise FileNotFoundError(
+            f"{file} is missing; get the set {row['set']!r}, or name the data folder by CEM_DATA (trainings also take "
+            "train.data_root)."
+        )
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != row["sha256"]:
         raise ValueError(f"{file}: sha256 {found}, expected {row['sha256']}: this is not the image of the split.")
