@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from cem_bench.figures import save_figure
 from cem_bench.report import pages, plots
 from cem_bench.report.kept import read_table
-from cem_bench.report.quotes import VERDICTS
+from cem_bench.report.quotes import quote, tally
 from cem_bench.report.tables import KEYS
 from cem_bench.report.write import CONF
 from cem_bench.stats.compare import crossed_mean, sign_flip
@@ -104,7 +104,7 @@ def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any
 
 
 def write_claims(output: Path) -> list[Path]:
-    """Write `claims.csv`, figure and page from the tables of the experiments.
+    """Write `claims.csv`, a figure for every insight and the page from the tables of the experiments.
 
     Args:
         output: folder of the results.
@@ -115,13 +115,44 @@ def write_claims(output: Path) -> list[Path]:
     said: Any = OmegaConf.to_container(OmegaConf.load(CONF / "claims.yaml"))
     claims = pd.DataFrame([judge(claim, output, said["level"]) for claim in said["claims"]])
     write_atomically(output / "claims.csv", claims.to_csv(index=False, float_format="%.5g").encode())
-    figures = save_figure(plots.forest_plot(claims), output / "claims" / "claims")
-    page = output / "claims" / "README.md"
-    write_atomically(page, _page(claims, said["level"]).encode())
+    figures, folder = [], output / "claims"
+    for insight, part in claims[claims["images"] > 0].groupby("insight"):
+        figures += save_figure(plots.forest_plot(part), folder / f"insight_{insight}")
+    page = folder / "README.md"
+    write_atomically(page, _page(claims, said).encode())
     return [output / "claims.csv", *figures, page]
 
 
-def _page(claims: pd.DataFrame, level: float) -> str:
+def answer(insight: Mapping[str, Any], claims: pd.DataFrame) -> str:
+    """Return the answer to an insight, with every {claim} in it as its estimate, interval, verdict and clusters.
+
+    Args:
+        insight: from `conf/claims.yaml`: `id`, `paper`, `answer`.
+        claims: one row a claim.
+
+    Raises:
+        ValueError: if the answer names a claim that is not in the table.
+    """
+    quotes = {str(row["id"]): quote(row) for row in claims.to_dict("records")}
+    try:
+        return insight["answer"].format_map(quotes)
+    except KeyError as error:
+        raise ValueError(f"Insight {insight['id']} of conf/claims.yaml quotes {error}, which is no claim there.") from error
+
+
+def _page(claims: pd.DataFrame, said: Mapping[str, Any]) -> str:
+    parts = ["# The insights, judged", _note(said["level"])]
+    for insight in said["insights"]:
+        own = claims[claims["insight"] == insight["id"]]
+        parts += [f"## Insight {insight['id']}: {insight['paper']}"]
+        if own["images"].any():
+            parts += [answer(insight, claims)]
+            parts += [f"![Estimates and intervals; blue: where the hypothesis puts it.](insight_{insight['id']}.png)"]
+        parts += [f"Hypotheses: {tally(own['verdict'])}.", _table(own)]
+    return "\n\n".join([*parts, AGAIN]) + "\n"
+
+
+def _table(claims: pd.DataFrame) -> str:
     rows = []
     for row in claims.to_dict("records"):
         measured = (
@@ -141,18 +172,7 @@ def _page(claims: pd.DataFrame, level: float) -> str:
                 "verdict": f"**{row['verdict']}**" + (f" ({row['why']})" if row["why"] else ""),
             }
         )
-    parts = ["# The insights, judged", _answers(claims), pages.markdown(pd.DataFrame(rows)), _note(level)]
-    parts += ["![Estimates and intervals; blue: where the hypothesis puts the number.](claims.png)", AGAIN]
-    return "\n\n".join(parts) + "\n"
-
-
-def _answers(claims: pd.DataFrame) -> str:
-    lines = []
-    for insight, part in claims.groupby("insight", sort=True):
-        groups = [(name, part.loc[part["verdict"] == name, "id"]) for name in VERDICTS]
-        words = ", ".join(f"{len(ids)} {name} ({', '.join(ids)})" for name, ids in groups if len(ids))
-        lines.append(f"- Insight {insight}, {len(part)} {'hypothesis' if len(part) == 1 else 'hypotheses'}: {words}.")
-    return "\n".join(lines)
+    return pages.markdown(pd.DataFrame(rows))
 
 
 def _note(level: float) -> str:

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cem_bench.figures import Look
-from cem_bench.report.style import TICKS, WIDTH, colours_of, markers_of, sign_colours, style, verdict_key
+from cem_bench.report.style import COLOURS, TICKS, WIDTH, colours_of, markers_of, sign_colours, style, verdict_key
 
 FAR = 1.6  # networks whose reach is the whole image stand this many times right of the widest finite one
 APART = 1.05  # models of one reach stand this many times right of each other
 LEAST_MASS = 0.01  # dB; below it masses are on a linear scale
 FLOOR = 1e-5  # dB; curves of sizes end there
+LEAST_DIFFERENCE = 1e-3  # dB; differences below are on a linear scale
+PAIRS_A_ROW = 4
 
 
 def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
@@ -67,6 +69,8 @@ def keyed(labels: Sequence[str], height: float, linestyle: str = "-") -> tuple[F
     names = list(dict.fromkeys(labels))
     colours, markers = colours_of(names), markers_of(names)
     look = {name: {"color": colours[name], "marker": markers[name], "linestyle": linestyle} for name in names}
+    for name in names[COLOURS:] if linestyle != "none" else ():
+        look[name]["linestyle"] = (0, (2.5, 1))  # its colour is another's
     figure = Figure(figsize=(WIDTH, max(height, 0.165 * len(names) + 0.2)))
     figure.legend(handles=[Line2D([], [], label=name, **look[name]) for name in names], loc="outside right upper")
     return figure, look
@@ -116,34 +120,50 @@ def _decaying(axis: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
 def paired_decay_plot(paired: pd.DataFrame) -> Figure:
     """Draw for every pair of models both decay curves over the scenes they share, and their difference with its band.
 
+    The p of a pair is that of its whole curve.
+
     Args:
         paired: of `tables.paired_decay_table`; a ring without a band (NaN) has no spread between images.
     """
     pairs = list(paired.groupby(["first", "second"], sort=False))
-    linear = 1e-3  # dB; differences below are on a linear scale
+    columns = min(len(pairs), PAIRS_A_ROW)
+    lines = -(-len(pairs) // columns)
     with style():
-        figure = Figure(figsize=(WIDTH, 1.9 * len(pairs)))
-        rows = figure.subplots(len(pairs), 2, squeeze=False, sharex=True)
-        for (left, right), (pair, rings) in zip(rows, pairs, strict=True):
-            names = [str(name) for name in pair]
-            colours, markers = colours_of(names), markers_of(names)
-            at = rings["distance_px"].to_numpy(float)
-            for name, column in zip(names, ("first_db", "second_db"), strict=True):
-                sizes = rings[column].where(rings[column] > FLOOR)
-                left.plot(at, sizes, marker=markers[name], color=colours[name], label=name, markersize=3.5)
-            left.set_yscale("log")
-            left.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
-            left.set_ylabel("mean |effect|\nof a block, dB")
-            left.legend()
-            right.plot(at, rings["estimate"], "o-", color="0.2", markersize=3.5)
-            right.fill_between(at, rings["low"], rings["high"], color="0.2", alpha=0.15, linewidth=0)
-            right.set_yscale("symlog", linthresh=linear)
-            right.axhline(0, color="0.4", linewidth=0.7)
-            right.set_ylabel("first minus\nsecond, dB")
-            right.set_title(f"{rings['images'].iloc[0]} images, p {rings['p'].iloc[0]:.2g} for the whole curve", size=8)
-        for axis in rows[-1]:
-            axis.set_xlabel("distance of the block to the ROI, px")
+        figure = Figure(figsize=(WIDTH, 2.35 * lines))
+        parts = figure.subfigures(lines, columns, squeeze=False)
+        for number, (pair, rings) in enumerate(pairs):
+            at = divmod(number, columns)
+            curves, difference = _paired_decay(parts[at], [str(name) for name in pair], rings)
+            if not at[1]:
+                curves.set_ylabel("mean |effect|\nof a block, dB")
+                difference.set_ylabel("first minus\nsecond, dB")
     return figure
+
+
+def _paired_decay(part: SubFigure, names: list[str], rings: pd.DataFrame) -> tuple[Axes, Axes]:
+    """Draw one pair and return its axes: both curves, below them the first minus the second."""
+    curves, difference = part.subplots(2, 1, sharex=True)
+    colours, markers = colours_of(names), markers_of(names)
+    at = rings["distance_px"].to_numpy(float)
+    for name, column in zip(names, ("first_db", "second_db"), strict=True):
+        sizes = rings[column].where(rings[column] > FLOOR)
+        curves.plot(at, sizes, marker=markers[name], color=colours[name], label=name, markersize=3)
+    curves.set_yscale("log")
+    curves.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
+    curves.legend(fontsize=6, handlelength=1.2, labelspacing=0.2, **above)
+    low, high = (rings[name].to_numpy(float) for name in ("low", "high"))
+    difference.plot(at, rings["estimate"], "o-", color="0.2", markersize=3)
+    difference.fill_between(at, low, high, color="0.2", alpha=0.15, linewidth=0)
+    difference.set_yscale("symlog", linthresh=LEAST_DIFFERENCE)
+    ends = np.nan_to_num(np.abs([*low, *high, *rings["estimate"]]))
+    powers = [power for power in (-2, -1, 0, 1) if 10.0**power <= max(ends)]
+    ticks = [0.0, *(sign * 10.0**power for power in powers[-2:] for sign in (1, -1))]
+    difference.set_yticks(ticks, labels=[f"{tick:+g}" if tick else "0" for tick in ticks])
+    difference.axhline(0, color="0.4", linewidth=0.7)
+    difference.set_title(f"{rings['images'].iloc[0]} images, p {rings['p'].iloc[0]:.2g}", size=6.5, pad=2)
+    difference.set_xlabel("distance to the ROI, px", size=7, labelpad=1)
+    return curves, difference
 
 
 def radius_plot(summary: pd.DataFrame) -> Figure:
@@ -233,13 +253,13 @@ def forest_plot(claims: pd.DataFrame) -> Figure:
     """Draw every claim's estimate and interval over the range in which the hypothesis puts it, coloured by verdict.
 
     Args:
-        claims: one row a claim: `id`, `says`, `estimate`, `low`, `high`, `expected`, `margin`, `unit`, `verdict`.
+        claims: one row a claim: `id`, `says`, `estimate`, `low`, `high`, `expected`, `margin`, `unit`, `verdict`; at
+            least one measured.
     """
     rows = claims.dropna(subset=["estimate"])
     with style():
-        figure = Figure(figsize=(WIDTH, 0.47 * max(len(rows), 1) + 0.3))
-        axes = figure.subplots(max(len(rows), 1), 1, squeeze=False)[:, 0]
-        for axis, row in zip(axes, rows.to_dict("records"), strict=False):
+        figure = Figure(figsize=(WIDTH, 0.47 * len(rows) + 0.3))
+        for axis, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.to_dict("records"), strict=True):
             _claim(axis, row)
     return figure
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from cem_bench.geometry import Rect
-from cem_bench.report.claims import write_claims
+from cem_bench.report.claims import answer, write_claims
+from cem_bench.report.quotes import quote
 from cem_bench.sweep import included, plan
 from cem_bench.wiring import CONF, register, why_no_model, why_no_scene
 
@@ -105,6 +106,19 @@ def test_claims_without_any_measurement_are_not_measured(tmp_path: Path) -> None
     claims = pd.read_csv(tmp_path / "claims.csv")
     assert set(claims["verdict"]) == {"not measured"}
     assert {1, 2, 3} <= set(claims["insight"])
+
+
+def test_the_answer_to_an_insight_names_every_claim_of_it_that_was_measured() -> None:
+    page = (ROOT / "results" / "claims" / "README.md").read_text()
+    claims = pd.read_csv(ROOT / "results" / "claims.csv")
+    for row in claims[claims["images"] > 0].to_dict("records"):
+        assert f"{quote(row)}" in page, row["id"]
+
+
+def test_an_answer_that_quotes_no_claim_is_refused() -> None:
+    claims = pd.read_csv(ROOT / "results" / "claims.csv")
+    with pytest.raises(ValueError, match=r"Insight 1 .* quotes '9z', which is no claim"):
+        answer({"id": 1, "answer": "It is {1a}, {9z}."}, claims)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
