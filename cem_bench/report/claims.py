@@ -137,7 +137,8 @@ def answer(insight: Mapping[str, Any], claims: pd.DataFrame) -> str:
     try:
         return insight["answer"].format_map(quotes)
     except KeyError as error:
-        raise ValueError(f"Insight {insight['id']} of conf/claims.yaml quotes {error}, which is no claim there.") from error
+        said = f"Insight {insight['id']} of conf/claims.yaml quotes {error}"
+        raise ValueError(f"{said}, which is no claim there.") from error
 
 
 def _page(claims: pd.DataFrame, said: Mapping[str, Any]) -> str:
