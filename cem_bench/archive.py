@@ -4,8 +4,9 @@
 can be redrawn and judged, and a sweep measures only what is missing.
 
 `OUTPUT/draws/MODEL.parquet` holds the draws of every cell of an experiment (columns of the store and `run`, the run's
-folder), `MODEL.runs.parquet` what else the store knows of them: identity, record, entries of experiments, LAM. Pictures
-are not kept: those of most scenes may not be shipped.
+folder; where they are too many for one file, `MODEL.part2.parquet` and so on go on), `MODEL.runs.parquet` what else the
+store knows of them: identity, record, entries of experiments, LAM. Pictures are not kept: those of most scenes may not
+be shipped.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def keep(output: Path) -> list[Path]:
         output: folder of the results, which holds `store/` and gets `draws/`.
 
     Returns:
-        The files written, two a model.
+        The files written: of every model the draws, in one or more parts, and the runs.
 
     Raises:
         FileNotFoundError: if the store has no cell of an experiment.
@@ -109,7 +110,8 @@ def read_archive(output: Path, model: str) -> dict[str, Run]:
     path = output / "draws" / f"{model}.runs.parquet"
     if not path.is_file():
         return {}
-    draws = {str(name): rows for name, rows in pd.read_parquet(_of_draws(path)).groupby("run", observed=True)}
+    parts = [pd.read_parquet(part).astype({"run": str}) for part in _of_draws(path)]
+    draws = {str(name): rows for name, rows in pd.concat(parts).groupby("run")}
     runs = {}
     for row in pd.read_parquet(path).to_dict("records"):
         rows = draws[row["run"]].drop(columns="run").dropna(axis=1, how="all").reset_index(drop=True)
@@ -121,8 +123,15 @@ def read_archive(output: Path, model: str) -> dict[str, Run]:
     return runs
 
 
-def _of_draws(runs: Path) -> Path:
-    return runs.with_name(runs.name.replace(".runs.parquet", ".parquet"))
+def _of_draws(runs: Path) -> list[Path]:
+    """Return the files with the draws of the runs of a file, in order."""
+    first = _part(runs, 1)
+    return [first, *sorted(runs.parent.glob(f"{first.stem}.part*.parquet"))]
+
+
+def _part(runs: Path, number: int) -> Path:
+    name = runs.name.removesuffix(".runs.parquet")
+    return runs.with_name(f"{name}.part{number}.parquet" if number > 1 else f"{name}.parquet")
 
 
 def _entries(output: Path) -> dict[str, dict[str, Any]]:
@@ -158,23 +167,45 @@ def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
 
 def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:
     path = folder / f"{model}.runs.parquet"
-    draws = pd.concat([run.draws.assign(run=name) for name, run in runs.items()], ignore_index=True)
     rows = [
         {"run": name, "lam": run.lam}
         | {part: json.dumps(getattr(run, part), sort_keys=True) for part in ("identity", "record", "entries")}
         for name, run in runs.items()
     ]
-    written = []
-    tables = {_of_draws(path): draws.astype({"run": "category"}), path: pd.DataFrame(rows)}
-    for target, table in tables.items():
-        content = io.BytesIO()
-        table.to_parquet(content, index=False, compression="zstd", compression_level=12)
-        if content.tell() > LIMIT_MB * 1e6:
-            warnings.warn(f"{target}: {content.tell() / 1e6:.1f} MB: leave it out of git", stacklevel=2)
-        if not target.is_file() or target.read_bytes() != content.getvalue():
-            write_atomically(target, content.getvalue())
-        written.append(target)
-    return written
+    contents = {_part(path, number): content for number, content in enumerate(_parts(runs), start=1)}
+    contents[path] = _parquet(pd.DataFrame(rows))
+    for old in {*_of_draws(path)} - set(contents):
+        old.unlink(missing_ok=True)
+    for target, content in contents.items():
+        if len(content) > LIMIT_MB * 1e6:
+            warnings.warn(f"{target}: {len(content) / 1e6:.1f} MB: leave it out of git", stacklevel=2)
+        if not target.is_file() or target.read_bytes() != content:
+            write_atomically(target, content)
+    return list(contents)
+
+
+def _parts(runs: Mapping[str, Run]) -> list[bytes]:
+    """Return the draws of runs as the fewest files that git can hold; a run is not divided, so one may be too large."""
+    ends, parts = np.cumsum([len(run.draws) for run in runs.values()]), []
+    for count in range(1, len(runs) + 1):
+        of_part: dict[int, dict[str, Run]] = {}
+        for end, (name, run) in zip(ends, runs.items(), strict=True):
+            of_part.setdefault(int((end - 1) * count // ends[-1]), {})[name] = run
+        parts = [_draws_file(part) for part in of_part.values()]
+        if max(map(len, parts)) <= LIMIT_MB * 1e6:
+            break
+    return parts
+
+
+def _draws_file(runs: Mapping[str, Run]) -> bytes:
+    draws = pd.concat([run.draws.assign(run=name) for name, run in runs.items()], ignore_index=True)
+    return _parquet(draws.astype({"run": "category"}))
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    content = io.BytesIO()
+    table.to_parquet(content, index=False, compression="zstd", compression_level=12)
+    return content.getvalue()
 
 
 def _restore(root: Path, run: Run) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cem_bench import archive
 from cem_bench.archive import keep, read_archive, restore
 from cem_bench.report import write_report
 from cem_bench.report.kept import read_table
@@ -136,6 +137,23 @@ def test_keeping_from_another_store_loses_nothing(both: Path, make) -> None:
     assert len(runs) == 3
     for name, draws in whole.items():
         pd.testing.assert_frame_equal(runs[name].draws, draws)
+
+
+def test_draws_too_many_for_one_file_are_kept_in_parts(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(both)
+    whole = {name: run.draws for name, run in read_archive(both, "FFDNet").items()}
+    size = (both / "draws" / "FFDNet.parquet").stat().st_size
+    monkeypatch.setattr(archive, "LIMIT_MB", (size - 1) / 1e6)
+    parts = [path for path in keep(both) if path.name.startswith("FFDNet.p")]
+    assert [path.name for path in parts] == ["FFDNet.parquet", "FFDNet.part2.parquet"]
+    assert max(path.stat().st_size for path in parts) < size
+    shutil.rmtree(both / "store")
+    assert restore(both) == len(whole) + len(read_archive(both, "DnCNN"))
+    for name, run in read_archive(both, "FFDNet").items():
+        pd.testing.assert_frame_equal(run.draws, whole[name])
+    monkeypatch.undo()
+    keep(both)
+    assert not parts[1].exists()
 
 
 def test_a_run_that_new_weights_replaced_leaves_the_archive(both: Path) -> None:
