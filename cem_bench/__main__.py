@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cem_bench.cell import Cell
 
 
-def run(config: DictConfig) -> None:
-    """Measure one cell and write map, figure and record."""
+def run(config: DictConfig, overrides: list[str]) -> None:
+    """Measure one cell and write map, figure, record and page."""
     from cem_bench.measure import measure
     from cem_bench.publish import progress_bar, publish, summary_table
 
@@ -32,7 +32,7 @@ def run(config: DictConfig) -> None:
         return
     with progress_bar(f"{cell.model.name} on {cell.scene.name}") as progress:
         measured = measure(cell, Path(config.output) / "store", progress)
-    paths = publish(cell, measured, Path(config.output) / config.experiment, palette=config.palette)
+    paths = publish(cell, measured, Path(config.output) / config.experiment, overrides, palette=config.palette)
     summary_table(cell, measured, paths)
 
 
@@ -150,7 +150,7 @@ def launch(failures: list[str], cells: int) -> None:
             if config.question:
                 tqdm.write(run_member(config, overrides))
             else:
-                run(config)
+                run(config, overrides)
         except (ValueError, TypeError, OSError, RuntimeError, OmegaConfBaseException) as error:
             failures.append(f"{','.join(overrides)}: {error}")
             print(f"cem_bench: {error}", file=sys.stderr)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cem_bench.bench import Progress
 from cem_bench.cell import Cell
 from cem_bench.figures import BOUND_DB, Look, map_figure, save_figure
 from cem_bench.measure import Measurement
+from cem_bench.single_page import write_single_page
 from cem_bench.store import write_atomically
 
 
@@ -40,13 +42,16 @@ def cell_name(cell: Cell, key: str) -> str:
     return f"{cell.model.name}-{cell.scene.name}-seed{cell.options.seed}-{key[:8]}"
 
 
-def publish(cell: Cell, measured: Measurement, folder: Path, *, palette: str = "paper") -> list[Path]:
-    """Write map (npz), figure (PNG, SVG) and record (JSON) of a cell.
+def publish(
+    cell: Cell, measured: Measurement, folder: Path, overrides: Sequence[str], *, palette: str = "paper"
+) -> list[Path]:
+    """Write map (npz), figure (PNG, SVG) and record (JSON) of a cell, and the page of the folder's cells.
 
     Args:
         cell: the cell.
         measured: what it came to.
         folder: where to.
+        overrides: of the command line that asked for it.
         palette: `paper` or `safe`.
 
     Returns:
@@ -57,8 +62,8 @@ def publish(cell: Cell, measured: Measurement, folder: Path, *, palette: str = "
     """
     stem = folder / cell_name(cell, measured.store.key)
     effect_map, roi = measured.effect_map, cell.scene.roi
-    record = json.dumps(measured.record, indent=2) + "\n"
-    write_atomically(stem.with_name(stem.name + ".json"), record.encode())
+    said = {**measured.record, "command": shlex.join(["python", "-m", "cem_bench", *overrides])}
+    write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(said, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
     np.savez_compressed(
         array,
@@ -74,7 +79,9 @@ def publish(cell: Cell, measured: Measurement, folder: Path, *, palette: str = "
     restored = f"{cell.model.name}: ROI {measured.record['psnr_roi_db']:.2f} dB"
     panels = [("Input", measured.observation), (restored, measured.restored)]
     figure = map_figure(effect_map, panels, cell.scene.clean, roi, look)
-    return [array, *save_figure(figure, stem), stem.with_name(stem.name + ".json")]
+    paths = [array, *save_figure(figure, stem), stem.with_name(stem.name + ".json")]
+    page = write_single_page(folder)
+    return [*paths, page] if page else paths
 
 
 def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -30,12 +31,16 @@ def test_quickstart_model_on_a_small_scene_then_again(tmp_path: Path):
     for word in ("effect of a block", "PSNR of the ROI", "run key", "proof"):
         assert word in first.stdout
     files = sorted((tmp_path / "results" / "quickstart").iterdir())
-    assert sorted(path.suffix for path in files) == [".json", ".npz", ".png", ".svg"]
+    assert sorted(path.suffix for path in files) == [".json", ".md", ".npz", ".png", ".svg"]
     record = json.loads(next(path for path in files if path.suffix == ".json").read_text())
     with np.load(next(path for path in files if path.suffix == ".npz")) as stored:
         assert stored["effect_db"].shape == (8, 8)
         assert str(stored["run_key"]) == record["key"]
     assert record["proof"]["draws"] >= 8 or record["engine"]["kind"] == "full"
+    page = (tmp_path / "results" / "quickstart" / "README.md").read_text()
+    assert page.startswith("# quickstart: single maps")
+    assert f"| {record['model']} | {record['scene']} | 0 | {record['psnr_roi_db']:.2f} |" in page
+    assert f"    {shlex.join(['python', '-m', 'cem_bench', '+experiment=quickstart', *SMALL])}" in page
     again = cem_bench("+experiment=quickstart", *SMALL, cwd=tmp_path)
     assert "0 new draws" in again.stdout
 
