@@ -65,8 +65,9 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
             factor, digits = (100, 1) if column.startswith("share") else (1, 1 if column.endswith("px") else 2)
             ends = [row[f"{column}_{end}"] * factor for end in ("low", "high")]
             words = [f"{end:.{digits}f}" if np.isfinite(end) else UNKNOWN for end in ends]
-            interval = f" [{', '.join(words)}]" if np.isfinite(ends).any() else ""
-            text[title] = f"{value * factor:.{digits}f}{interval}"
+            middle = f"{value * factor:.{digits}f}"
+            told = np.isfinite(ends).any() and set(words) != {middle}  # what no setting changes has no interval
+            text[title] = f"{middle} [{', '.join(words)}]" if told else middle
         rows.append(text)
     return pd.DataFrame(rows)
 
