@@ -66,7 +66,7 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
             ends = [row[f"{column}_{end}"] * factor for end in ("low", "high")]
             words = [f"{end:.{digits}f}" if np.isfinite(end) else UNKNOWN for end in ends]
             middle = f"{value * factor:.{digits}f}"
-            told = np.isfinite(ends).any() and set(words) != {middle}  # what no setting changes has no interval
+            told = set(words) - {middle, UNKNOWN}  # what no setting changes has no interval
             text[title] = f"{middle} [{', '.join(words)}]" if told else middle
         rows.append(text)
     return pd.DataFrame(rows)
