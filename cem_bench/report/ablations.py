@@ -102,17 +102,19 @@ def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]],
             axis.set_xlabel(x)
             axis.set_ylabel(label)
             if column.endswith("_db") and table[column].max() > WIDE * table[column].min() > 0:
-                _logarithmic(axis, table[[column, f"{column}_low", f"{column}_high"]].to_numpy(float))
+                _logarithmic(axis, table[[f"{column}_low", column, f"{column}_high"]].to_numpy(float))
         models = list(dict.fromkeys(table["model"]))
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(models))
     return figure
 
 
 def _logarithmic(axis: Axes, shown: np.ndarray) -> None:
+    """Give an axis a logarithmic scale; an interval that ends far below all estimates runs out of it."""
+    least, most = np.nanmin(shown[shown > 0]), np.nanmax(shown)
     axis.set_yscale("log")
     axis.set_yticks(TICKS, labels=[f"{tick:g}" for tick in TICKS], minor=False)
     axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.set_ylim(0.8 * np.nanmin(shown[shown > 0]), 1.25 * np.nanmax(shown))
+    axis.set_ylim(0.8 * max(least, shown[:, 1].min() / 10), 1.25 * most)
 
 
 def _joined(axis: Axes, table: pd.DataFrame, x: str, column: str) -> None:
@@ -156,7 +158,7 @@ def agreement(cells: Sequence[StoredCell], *, ends_only: bool) -> pd.DataFrame:
         by_scene.setdefault((cell.model, cell.scene, cell.entry["task"], cell.entry["seed"]), []).append(cell)
     rows = []
     for group in by_scene.values():
-        ordered = sorted(group, key=lambda cell: _by_value(setting_of(cell.variant)))
+        ordered = sorted(group, key=lambda cell: by_value(setting_of(cell.variant)))
         for one, other in [(ordered[0], ordered[-1])] if ends_only else combinations(ordered, 2):
             if one is other or one.grid != other.grid:
                 continue
@@ -168,5 +170,6 @@ def agreement(cells: Sequence[StoredCell], *, ends_only: bool) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _by_value(setting: str) -> tuple[float, str]:
+def by_value(setting: str) -> tuple[float, str]:
+    """Return the key that sorts settings: numbers by size, before words by letters."""
     return (float(setting), "") if setting.replace(".", "", 1).isdigit() else (np.inf, setting)

@@ -125,8 +125,8 @@ def over_images(values: pd.Series, images: pd.Series, *, recentred: bool = False
         recentred: whether the values come from `within_images`.
 
     Returns:
-        Mean, low, high; the ends are NaN where the images cannot tell, as where taking out the images' levels by
-        subtraction leaves values far outside the range: the setting then acts in proportion to the level.
+        Mean, low, high; the ends are NaN where the images cannot tell, as where taking out the images' levels leaves
+        values far outside the range.
     """
     known = values.notna().to_numpy()
     scale = SCALES.get(str(values.name), ANY)
@@ -140,6 +140,9 @@ def over_images(values: pd.Series, images: pd.Series, *, recentred: bool = False
 def within_images(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return the table of an ablation with the differences between images taken out of some columns.
 
+    Sizes (masses, radii) lose them in proportion: a setting that doubles them does so in every image, however large it
+    is there. All else loses them by subtraction.
+
     Args:
         table: from `cells_table`; every image under every variant of a model and task.
         columns: quantities; their means over images stay as they are.
@@ -147,8 +150,17 @@ def within_images(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     Returns:
         The same rows; what is left to vary between images is how much the setting changes there.
 
-    Source: within-subject intervals, Cousineau 2005, doi 10.20982/tqmp.01.1.p042.
+    Source: within-subject intervals, Cousineau 2005, doi 10.20982/tqmp.01.1.p042; in proportion: the residuals of a
+    ratio of means, Cochran 1977, 6.4.
     """
-    names = list(columns)
-    own = table.groupby(["model", "task", "image"])[names].transform("mean")
-    return table.assign(**(table[names] - own + table.groupby(["model", "task"])[names].transform("mean")))  # pyright: ignore[reportArgumentType]
+    lines, settings = ["model", "task"], [*table.groupby(["model", "task", "variant"]).indices.values()]
+    own = table.groupby([*lines, "image"])[list(columns)].transform("mean")
+    level = own - table.groupby(lines)[list(columns)].transform("mean")
+    for name in columns:
+        if SCALES.get(name) != SIZE:
+            continue
+        for rows in settings:
+            mean, of_images = table[name].iloc[rows].mean(), own[name].iloc[rows]
+            ratio = mean / of_images.mean() if of_images.mean() > 0 else 1.0
+            level.iloc[rows, level.columns.get_loc(name)] = of_images * ratio - mean
+    return table.assign(**(table[list(columns)] - level))  # pyright: ignore[reportArgumentType]

@@ -84,7 +84,11 @@ def read_experiment(name: str, output: Path, palette: str) -> Experiment:
     plan = json.loads(plan_path.read_text()) if plan_path.is_file() else {}
     listed, options = said["hydra"]["sweeper"]["params"]["model"].split(","), said.get("report") or {}
     rank = {model: at for at, model in enumerate(listed)}
-    measured = sorted(read_cells(output, name), key=lambda cell: rank.get(cell.model, len(listed)))
+
+    def place(cell: StoredCell) -> tuple[Any, ...]:
+        return rank.get(cell.model, len(listed)), ablations.by_value(ablations.setting_of(cell.variant))
+
+    measured = sorted(read_cells(output, name), key=place)
     cells = ablations.seen(measured, options.get("draws") or ())
     folder, pairs = output / name, options.get("pairs") or ()
     # an ablation compares maps of one machine's draws with each other: it needs them all
