@@ -153,14 +153,11 @@ def within_images(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     Source: within-subject intervals, Cousineau 2005, doi 10.20982/tqmp.01.1.p042; in proportion: the residuals of a
     ratio of means, Cochran 1977, 6.4.
     """
-    lines, settings = ["model", "task"], [*table.groupby(["model", "task", "variant"]).indices.values()]
-    own = table.groupby([*lines, "image"])[list(columns)].transform("mean")
-    level = own - table.groupby(lines)[list(columns)].transform("mean")
-    for name in columns:
-        if SCALES.get(name) != SIZE:
-            continue
-        for rows in settings:
-            mean, of_images = table[name].iloc[rows].mean(), own[name].iloc[rows]
-            ratio = mean / of_images.mean() if of_images.mean() > 0 else 1.0
-            level.iloc[rows, level.columns.get_loc(name)] = of_images * ratio - mean
-    return table.assign(**(table[list(columns)] - level))  # pyright: ignore[reportArgumentType]
+    lines, names = ["model", "task"], list(columns)
+    own = table.groupby([*lines, "image"])[names].transform("mean")
+    level = own - table.groupby(lines)[names].transform("mean")
+    sizes = [name for name in names if SCALES.get(name) == SIZE]
+    settings = table[[*lines, "variant"]].apply(tuple, axis=1)
+    mean, of_images = (part[sizes].groupby(settings).transform("mean") for part in (table, own))
+    level[sizes] = own[sizes] * (mean / of_images.where(of_images > 0, mean)).fillna(1.0) - mean
+    return table.assign(**(table[names] - level))  # pyright: ignore[reportArgumentType]
