@@ -48,7 +48,12 @@ def seconds_a_cell(experiment: str, output: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     table = pd.read_csv(path, usecols=lambda column: column in ("model", "seconds"))
-    return table.groupby("model")["seconds"].mean().to_dict() if "seconds" in table else {}
+    return table.groupby("model")["seconds"].mean().dropna().to_dict() if "seconds" in table else {}
+
+
+def named(key: str, values: list[str]) -> str:
+    """Return values by name where they are few, else how many they are: a sweep lists them all at its start."""
+    return ", ".join(values) if len(values) <= 6 else f"{len(values)} {key}s"
 
 
 def line(name: str, sweep: Sweep, output: Path) -> tuple[str, float]:
@@ -63,7 +68,7 @@ def line(name: str, sweep: Sweep, output: Path) -> tuple[str, float]:
     left = not_stored(sweep.experiment, cells, output)
     known = seconds_a_cell(sweep.experiment, output)
     seconds = sum(known.get(cell["model"], GUESS_SECONDS) for cell in left)
-    absent = ", ".join(value for reasons in sweep.missing.values() for value in reasons)
+    absent = ", ".join(named(key, list(reasons)) for key, reasons in sweep.missing.items())
     words = f"{name:20} {len(cells):4} cells, {len(left):4} to measure, about {seconds / 60:6.1f} min"
     return words + (f"; not on this machine: {absent}" if absent else ""), seconds
 

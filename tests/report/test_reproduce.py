@@ -36,11 +36,13 @@ def test_stored_cells_are_not_left_and_the_rest_takes_what_the_table_says(sweep:
     entries.mkdir(parents=True)
     (entries / "model=RCAN_DN_ca,scene=shipped_rocket_1,seed=0,task=dn50.json").write_text("{}")
     (tmp_path / "multitask").mkdir()
-    took = {"model": ["RCAN_DN_ca", "RCAN_DN_ca", "SRResNet_mix_light"], "seconds": [30.0, 10.0, 5.0]}
+    names = ["RCAN_DN_ca", "RCAN_DN_ca", "SRResNet_mix_light", "of before it was kept"]
+    took = {"model": names, "seconds": [30.0, 10.0, 5.0, None]}
     pd.DataFrame(took).to_csv(tmp_path / "multitask" / "cells.csv", index=False)
     words, seconds = line("multitask", sweep, tmp_path)
     assert "8 cells,    7 to measure" in words
     assert seconds == 20.0 + 6 * 5.0
+    assert "of before it was kept" not in seconds_a_cell("multitask", tmp_path)
 
 
 def test_what_a_sweep_measured_is_not_left(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
