@@ -203,8 +203,13 @@ def _draws_file(runs: Mapping[str, Run]) -> bytes:
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
+    floats = [str(name) for name, dtype in table.dtypes.items() if dtype.kind == "f"]
+    others = [str(name) for name in table.columns if name not in floats]
+    encoding = dict.fromkeys(floats, "BYTE_STREAM_SPLIT")  # a seventh less than as they are
     content = io.BytesIO()
-    table.to_parquet(content, index=False, compression="zstd", compression_level=12)
+    table.to_parquet(
+        content, index=False, compression="zstd", compression_level=12, use_dictionary=others, column_encoding=encoding
+    )
     return content.getvalue()
 
 
