@@ -145,7 +145,7 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
         old = [folder / f"{stem}{suffix}" for suffix in (".png", ".svg")]
         figures += old if stem in stay else save_figure(draw(), folder / stem)
     scenes, left = _scenes(experiment, folder, private)
-    figures += [*scenes, *left]
+    figures += sorted([*scenes, *left])  # the page is the same whether they were drawn now or stay
     for place in (folder, private):
         _sweep_out(place, figures)
     stay |= {path.stem for path in left if path.parent == folder}
