@@ -157,7 +157,7 @@ def within_images(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     own = table.groupby([*lines, "image"])[names].transform("mean")
     level = own - table.groupby(lines)[names].transform("mean")
     sizes = [name for name in names if SCALES.get(name) == SIZE]
-    settings = table[[*lines, "variant"]].apply(tuple, axis=1)
+    settings = [table[name] for name in (*lines, "variant")]
     mean, of_images = (part[sizes].groupby(settings).transform("mean") for part in (table, own))
     level[sizes] = own[sizes] * (mean / of_images.where(of_images > 0, mean)).fillna(1.0) - mean
     return table.assign(**(table[names] - level))  # pyright: ignore[reportArgumentType]

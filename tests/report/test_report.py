@@ -112,7 +112,7 @@ def test_the_answer_to_an_insight_names_every_claim_of_it_that_was_measured() ->
     page = (ROOT / "results" / "claims" / "README.md").read_text()
     claims = pd.read_csv(ROOT / "results" / "claims.csv")
     for row in claims[claims["images"] > 0].to_dict("records"):
-        assert f"{quote(row)}" in page, row["id"]
+        assert quote(row) in page, row["id"]
 
 
 def test_an_answer_that_quotes_no_claim_is_refused() -> None:
