@@ -158,7 +158,8 @@ def _paired_decay(part: SubFigure, names: list[str], rings: pd.DataFrame) -> tup
     difference.set_yscale("symlog", linthresh=LEAST_DIFFERENCE)
     ends = np.nan_to_num(np.abs([*low, *high, *rings["estimate"]]))
     powers = [power for power in (-2, -1, 0, 1) if 10.0**power <= max(ends)]
-    ticks = [0.0, *(sign * 10.0**power for power in powers[-2:] for sign in (1, -1))]
+    # every second power: the labels of neighbours would touch
+    ticks = [0.0, *(sign * 10.0**power for power in powers[::-2] for sign in (1, -1))]
     difference.set_yticks(ticks, labels=[f"{tick:+g}" if tick else "0" for tick in ticks])
     difference.axhline(0, color="0.4", linewidth=0.7)
     difference.set_title(f"{rings['images'].iloc[0]} images, p {rings['p'].iloc[0]:.2g}", size=6.5, pad=2)
