@@ -24,7 +24,7 @@ from cem_bench.cell import Cell
 from cem_bench.geometry import Rect
 from cem_bench.matrix import EffectMatrix, unit_of
 from cem_bench.outcome import psnr
-from cem_bench.sampling import Request
+from cem_bench.sampling import Effects, Request, asked
 from cem_bench.store import Store
 
 
@@ -69,10 +69,9 @@ def measure(
     beside = [Beside(other := bench.beside(roi), Store(root, other.cell.identity())) for roi in also]
     status = bench.status()
     live = np.flatnonzero(status.ravel() == maps.MEASURED).tolist()
-    fresh = _draw_rounds(bench, store, live, progress, beside)
+    fresh, taken = _draw_rounds(bench, store, live, progress, beside)
     proof = bench.prove(store, fresh, progress)
-    effects = store.effects(live, cell.options.outcome)
-    effect_map = maps.build_map(cell.scene.grid.shape, effects, cell.rule, status, tol=cell.options.tol)
+    effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.rule, status, tol=cell.options.tol)
     record = _record(bench, effect_map, proof, fresh=len(fresh), seconds=time.perf_counter() - started)
     store.write_record(record)
     return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
@@ -126,18 +125,15 @@ def measure_matrix(
     return matrix, store, {"key": store.key, **record}
 
 
-def _next_round(cell: Cell, store: Store, live: list[int]) -> list[Request]:
+def _asked(cell: Cell, store: Store, live: list[int]) -> tuple[dict[int, Effects], list[Request], int]:
+    """Return the stored draws that the rule takes, those it wants next, and how many it still expects in all."""
     labels = None if cell.pool.strata is None else store.strata(live)
-    return cell.rule.next_round(store.effects(live, cell.options.outcome), labels)
-
-
-def _expected(cell: Cell, store: Store, live: list[int]) -> int:
-    """Return how many draws a rule that stops by precision still expects from the measured variance; 0 for others."""
-    needed = getattr(cell.rule, "draws_needed", None)
-    if needed is None:
-        return 0
-    labels = None if cell.pool.strata is None else store.strata(live)
-    return int(sum(needed(store.effects(live, cell.options.outcome), labels).values()))
+    taken, wanted = asked(cell.rule, store.effects(live, cell.options.outcome), labels)
+    expected, needed = sum(request.draws for request in wanted), getattr(cell.rule, "draws_needed", None)
+    if wanted and needed is not None:  # the rule stops by precision: it judges by the measured variance
+        strata = labels and {block: labels[block][: len(draws)] for block, draws in taken.items()}
+        expected = max(expected, int(sum(needed(taken, strata).values())))
+    return taken, wanted, expected
 
 
 class Beside:
@@ -158,13 +154,19 @@ class Beside:
 
 def _draw_rounds(
     bench: Bench, store: Store, live: list[int], progress: Progress, beside: Sequence[Beside]
-) -> list[tuple[int, int]]:
-    """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written."""
-    cell, fresh = bench.cell, []
-    done = len(store.rows)
+) -> tuple[list[tuple[int, int]], dict[int, Effects]]:
+    """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written.
+
+    Returns:
+        Block and number of every new draw, and the effects of the draws that the rule takes.
+    """
+    fresh, done = [], len(store.rows)
     try:
-        while requests := _next_round(cell, store, live):
-            known = done + max(sum(request.draws for request in requests), _expected(cell, store, live))
+        while True:
+            taken, requests, expected = _asked(bench.cell, store, live)
+            if not requests:
+                return fresh, taken
+            known = done + expected
             for request in requests:
                 outputs = bench.run(request)
                 store.append(bench.unit(request, outputs))
@@ -176,7 +178,6 @@ def _draw_rounds(
     finally:
         for written in (store, *(other.store for other in beside)):
             written.flush()
-    return fresh
 
 
 def _record(

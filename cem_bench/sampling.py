@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Paper", "Request", "Rule", "Smoke", "Uniform"]
+__all__ = ["Paper", "Request", "Rule", "Smoke", "Uniform", "asked"]
 
 Effects = NDArray[np.float64]
 Labels = Mapping[int, NDArray[np.int64]]
@@ -74,6 +74,32 @@ def up_to(effects: Mapping[int, Effects], wanted: Mapping[int, int]) -> list[Req
         for block, last in sorted(wanted.items())
         if len(effects[block]) < last
     ]
+
+
+def asked(
+    rule: Rule, stored: Mapping[int, Effects], labels: Labels | None = None
+) -> tuple[dict[int, Effects], list[Request]]:
+    """Ask a rule from the first draw on, as if nothing were stored.
+
+    So a map under a rule is the same whatever else the store holds: draws of another rule, or those that another
+    region on the same forwards asked for.
+
+    Args:
+        rule: the rule.
+        stored: flat block index to the stored effects, dB, draw 0 first; an entry for every block that may be drawn.
+        labels: the strata of these draws, where donors are stratified.
+
+    Returns:
+        The stored draws that the rule takes, and those it wants next that are not stored; none where it is satisfied.
+    """
+    taken = {block: draws[:0] for block, draws in stored.items()}
+    while True:
+        strata = None if labels is None else {block: labels[block][: len(draws)] for block, draws in taken.items()}
+        requests = rule.next_round(taken, strata)
+        taken |= {request.block: stored[request.block][: request.last] for request in requests}
+        missing = {request.block: request.last for request in requests if len(taken[request.block]) < request.last}
+        if missing or not requests:
+            return taken, up_to(taken, missing)
 
 
 @dataclass(frozen=True)

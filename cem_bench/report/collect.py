@@ -114,16 +114,21 @@ class StoredCell:
         return {block: draws[: self.rule.coarse] for block, draws in stored.items()}
 
     def _effects(self, outcome: str) -> dict[int, np.ndarray]:
+        stored = effects_by_block(self.draws, self._taken, outcome)
+        return {block: self.rule.estimate(stored[block][: len(draws)]) for block, draws in self._taken.items()}
+
+    @cached_property
+    def _taken(self) -> dict[int, np.ndarray]:
+        """The stored draws that the rule takes, dB, of every block that can reach the ROI."""
         live = np.flatnonzero(self.status.ravel() == maps.MEASURED).tolist()
-        stored = effects_by_block(self.draws, live, outcome)
-        return {block: self.rule.estimate(stored[block]) for block in live}
+        stored, strata = effects_by_block(self.draws, live, self.entry["outcome"]), self._strata
+        labels = strata and {block: strata.get(block, np.empty(0, np.int64)) for block in live}
+        return sampling.asked(self.rule, stored, labels)[0]
 
     @cached_property
     def effect_map(self) -> maps.EffectMap:
         """The map."""
-        live = np.flatnonzero(self.status.ravel() == maps.MEASURED).tolist()
-        stored = effects_by_block(self.draws, live, self.entry["outcome"])
-        return maps.build_map(self.grid.shape, stored, self.rule, self.status, tol=self.entry["tol"])
+        return maps.build_map(self.grid.shape, self._taken, self.rule, self.status, tol=self.entry["tol"])
 
     @cached_property
     def table(self) -> BlockTable:
@@ -139,12 +144,18 @@ class StoredCell:
         )
 
     @property
-    def _labels(self) -> dict[int, np.ndarray] | None:
-        """The donor strata of the draws that count; None for uniform donors, and for draws from within a sweep."""
+    def _strata(self) -> dict[int, np.ndarray] | None:
+        """The donor strata of the stored draws; None for uniform donors, and for draws from within a sweep."""
         if not len(self.draws) or not self.draws["stratum"].any() or isinstance(self.rule, sampling.Paper):
             return None
-        strata = {int(block): rows["stratum"].to_numpy() for block, rows in self.draws.groupby("block")}  # pyright: ignore
-        return {block: strata.get(block, np.empty(0, np.int64))[: len(draws)] for block, draws in self.effects.items()}
+        return {int(block): rows["stratum"].to_numpy() for block, rows in self.draws.groupby("block")}  # pyright: ignore
+
+    @property
+    def _labels(self) -> dict[int, np.ndarray] | None:
+        """The strata of the draws that count."""
+        strata = self._strata
+        none = np.empty(0, np.int64)
+        return strata and {block: strata.get(block, none)[: len(draws)] for block, draws in self.effects.items()}
 
     def picture(self, name: str) -> np.ndarray:
         """Return the clean image, the observation or the restored image, (h, w, 3) uint8."""

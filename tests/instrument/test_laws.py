@@ -117,6 +117,19 @@ def test_order_and_resume_give_the_same_draws(cell: Cell, tmp_path):
     assert np.array_equal(again.effect_map.effect, parts.effect_map.effect, equal_nan=True)
 
 
+@pytest.mark.parametrize("strata", [0, 5])
+def test_a_map_under_a_rule_is_the_same_whatever_else_is_stored(cell: Cell, pool, tmp_path, strata: int):
+    cell = dataclasses.replace(cell, pool=stratify(pool, strata) if strata else pool)
+    sequential = dataclasses.replace(cell, rule=Sequential(maximum=12))
+    alone = measure(sequential, tmp_path / "alone").effect_map
+    measure(dataclasses.replace(cell, rule=Uniform(14)), tmp_path / "more")
+    beside = measure(sequential, tmp_path / "more")
+    assert beside.record["session"]["new_draws"] == 0
+    assert np.array_equal(beside.effect_map.n, alone.n)
+    assert np.allclose(beside.effect_map.effect, alone.effect, rtol=0, atol=1e-6, equal_nan=True)
+    assert alone.n[alone.status == maps.MEASURED].min() < alone.n.max() < 14
+
+
 def test_interrupted_rounds_lose_nothing_and_give_the_same_bits(cell: Cell, tmp_path, monkeypatch):
     whole = measure(cell, tmp_path / "whole")
     real, calls = Bench.run, []

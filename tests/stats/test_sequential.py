@@ -5,7 +5,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from cem_bench.sampling import Paper, Smoke, Uniform
+from cem_bench.sampling import Paper, Smoke, Uniform, asked
 from cem_bench.sequential import FLAT, Sequential
 from cem_bench.stats.blocks import block_table
 from cem_bench.stats.estimates import outer_interval
@@ -60,12 +60,23 @@ def test_fixed_rules_ask_once_and_are_done(rule, draws):
 def test_asking_again_in_the_middle_changes_nothing(rule):
     source = source_of()
     whole, stored = run(rule, source), {block: np.zeros(0) for block in range(6)}
-    while requests := rule.next_round(stored):
-        # a run killed after any one unit of a round goes on to the same draws, unless the budget chooses otherwise
+    while requests := asked(rule, stored)[1]:
+        # killed after any one unit of a round
         one = requests[0]
+        assert one.first == len(stored[one.block])
         stored[one.block] = source[one.block, : one.last]
-    if rule.worst_case(6) > 60:
-        assert {block: len(draws) for block, draws in stored.items()} == {b: len(d) for b, d in whole.items()}
+    assert {block: len(draws) for block, draws in stored.items()} == {b: len(d) for b, d in whole.items()}
+
+
+@pytest.mark.parametrize("rule", [Paper(), Uniform(20), Sequential(), Sequential(budget=60), Sequential(minimum=4)])
+@pytest.mark.parametrize("others", [[6] * 6, [400] * 6, [0, 1, 7, 33, 400, 2]])
+def test_what_else_is_stored_has_no_part_in_what_a_rule_takes(rule, others):
+    source = source_of()
+    stored = {block: source[block, :n] for block, n in enumerate(others)}
+    while requests := asked(rule, stored)[1]:
+        stored |= {r.block: source[r.block, : r.last] for r in requests}
+    taken, whole = asked(rule, stored)[0], run(rule, source)
+    assert {block: len(draws) for block, draws in taken.items()} == {b: len(d) for b, d in whole.items()}
 
 
 def test_sequential_keeps_minimum_maximum_and_budget():
