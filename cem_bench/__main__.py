@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cem_bench.heap import keep_freed_memory
 from cem_bench.overrides import check_overrides
 from cem_bench.sweep import Sweep, included, plan, rois_beside
-from cem_bench.wiring import CONF, build_cell, is_trained_for, register, why_no_model, why_no_scene
+from cem_bench.wiring import CONF, build_cell, is_trained_for, register, wanted, why_no_model, why_no_scene
 
 if TYPE_CHECKING:
     from cem_bench.cell import Cell
@@ -78,7 +78,7 @@ def announce(sweep: Sweep) -> None:
     for key, reasons in sweep.missing.items():
         for value, reason in reasons.items():
             print(f"cannot run {key}={value}: {reason}")
-    print(f"{len(sweep.cells)} cells; what is stored is not measured again", flush=True)
+    print(f"{len(wanted(sweep))} cells; what is stored is not measured again", flush=True)
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def report(sweep: Sweep, failures: list[str]) -> None:
 
     given = {key: value for key, _, value in (text.partition("=") for text in sweep.fixed)}
     output, palette = Path(given.get("output", "results")), given.get("palette", "paper")
-    said = {"cells": len(sweep.cells), "missing": sweep.missing, "left_out": sweep.left_out, "failed": failures}
+    said = {"cells": len(wanted(sweep)), "missing": sweep.missing, "left_out": sweep.left_out, "failed": failures}
     write_atomically(output / sweep.experiment / "plan.json", (json.dumps(said, indent=1) + "\n").encode())
     try:
         paths = write_report(sweep.experiment, output, palette=palette)

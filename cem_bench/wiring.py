@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import model_zoo
 from cem_bench.config import Config
-from cem_bench.sweep import table_scenes
+from cem_bench.sweep import Sweep, table_scenes
 
 if TYPE_CHECKING:
     from cem_bench.cell import Cell
@@ -124,6 +124,17 @@ def build_degradation(config: DictConfig, model: Model) -> Degradation:
 def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> bool:
     """Say whether a network is said to be trained for a degradation's task, at its upscale."""
     return degradation.scale == model.scale and degradation.task in model.tasks
+
+
+def wanted(sweep: Sweep) -> list[dict[str, str]]:
+    """Return the cells of a sweep that are measured: with `trained_tasks_only` not every combination is one."""
+    said: Any = OmegaConf.load(CONF / "experiment" / f"{sweep.experiment}.yaml") if sweep.experiment else {}
+    if not said.get("trained_tasks_only"):
+        return sweep.cells
+    degradations = {
+        task: instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation) for task in sweep.axes["task"]
+    }
+    return [cell for cell in sweep.cells if is_trained_for(model_zoo.card(cell["model"]), degradations[cell["task"]])]
 
 
 def build_scene(config: DictConfig) -> Scene:

@@ -10,30 +10,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
-import model_zoo
 from cem_bench.__main__ import run_parts
 from cem_bench.sweep import Sweep, included, plan
-from cem_bench.wiring import CONF, is_trained_for, register, why_no_model, why_no_scene
+from cem_bench.wiring import CONF, register, wanted, why_no_model, why_no_scene
 
 OUTPUT = Path("results")
 GUESS_SECONDS = 60.0  # a cell of a model that no table of the experiment holds
-
-
-def wanted(name: str, sweep: Sweep) -> list[dict[str, str]]:
-    """Return the cells that an experiment's file measures: with `trained_tasks_only` not every combination is one."""
-    said: Any = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
-    if not said.get("trained_tasks_only"):
-        return sweep.cells
-    degradations = {
-        task: instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation) for task in sweep.axes["task"]
-    }
-    return [cell for cell in sweep.cells if is_trained_for(model_zoo.card(cell["model"]), degradations[cell["task"]])]
 
 
 def not_stored(experiment: str, cells: list[dict[str, str]], output: Path) -> list[dict[str, str]]:
@@ -64,7 +49,7 @@ def line(name: str, sweep: Sweep, output: Path) -> tuple[str, float]:
         sweep: what it asks for.
         output: folder of the results.
     """
-    cells = wanted(name, sweep)
+    cells = wanted(sweep)
     left = not_stored(sweep.experiment, cells, output)
     known = seconds_a_cell(sweep.experiment, output)
     seconds = sum(known.get(cell["model"], GUESS_SECONDS) for cell in left)

@@ -10,7 +10,10 @@ import pandas as pd
 
 from cem_bench import maps
 from cem_bench.report.ablations import SETTINGS, agreement, setting_table, varied
+from cem_bench.report.decided import FEW, colours_table
 from cem_bench.report.measures import over_images
+from cem_bench.stats.compare import cluster_mean
+from cem_bench.stats.scale import SHARE
 
 if TYPE_CHECKING:
     from cem_bench.report.write import Experiment
@@ -31,6 +34,8 @@ def answer(experiment: Experiment) -> str:
         found = of_settings(experiment)
     elif options.get("lam_steps"):
         found = of_lam(experiment)
+    elif options.get("verdicts"):
+        found = of_verdicts(experiment)
     else:
         networks = of_networks(experiment.table) if options.get("networks") else ""
         found = " ".join(filter(None, [of_all(experiment.summary), networks, of_pairs(experiment)]))
@@ -124,6 +129,29 @@ def of_lam(experiment: Experiment) -> str:
         f"ROI by tol or more, over {table['image'].nunique()} images: {', '.join(shares)}. Over the blocks of a map, "
         f"that weight ranks with the size of the effect at Spearman's {span(ranks['rank_size'], 2)}, and with the "
         f"effect itself at {span(ranks['rank_effect'], 2)} (means of the models)."
+    )
+
+
+def of_verdicts(experiment: Experiment) -> str:
+    """Say how many blocks are decided and how, by task, and how many colours of few draws hold."""
+    summary, colours = experiment.summary, colours_table(experiment.cells)
+    decided, spent = 100 * (1 - summary["share_undecided"]), colours["draws"].sum() / colours["draws_at_most"].sum()
+    parts, held = [], []
+    for task, rows in summary.groupby("task"):
+        helping, harming = (span(100 * rows[f"share_{name}"], 1) for name in ("positive", "negative"))
+        parts.append(f"{task} {helping} % help and {harming} % harm")
+    for task, rows in colours.groupby("task"):
+        counts = rows.groupby("image")[["coloured", "held", "faded", "turned"]].sum()
+        shares = counts.div(counts["coloured"], axis=0).dropna()
+        same = cluster_mean(shares["held"].to_numpy(), shares.index.to_numpy(str), scale=SHARE)
+        ends = f" [{100 * same.low:.0f}, {100 * same.high:.0f}]" if np.isfinite([same.low, same.high]).all() else ""
+        faded, turned = (f"{100 * shares[name].mean():.0f} %" for name in ("faded", "turned"))
+        held.append(f"{task} {100 * same.mean:.0f} %{ends} ({faded} have no effect, {turned} the opposite one)")
+    return (
+        f"{span(decided, 1)} % of a network's blocks are decided (means over up to {summary['images'].max()} images) "
+        f"by {100 * spent:.0f} % of the draws that {experiment.cells[0].rule.worst_case(1)} a block would be; beyond "
+        f"doubt {'; '.join(parts)}. Of the blocks that {FEW.n} draws colour (|mean| of tol or more), this share turns "
+        f"out to matter beyond doubt with the same sign: {listed(held)}; the rest stays undecided."
     )
 
 

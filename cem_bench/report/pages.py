@@ -41,6 +41,13 @@ COLUMNS = {
     "share_effect_paper": "blocks with effect, %",
     "share_undecided": "undecided, %",
 }
+VERDICT_COLUMNS = {name: COLUMNS[name] for name in ("label", "task", "images", "cells", "psnr_roi_db")} | {
+    "share_positive": "help, %",
+    "share_negative": "harm, %",
+    "share_undecided": "undecided, %",
+    "share_effect_paper": "blocks with effect, %",
+    "draws": "draws",
+}
 QUANTITIES = {
     "psnr_roi_db": ("PSNR of the ROI", "dB"),
     "positive_mass_db": ("positive mass", "dB"),
@@ -50,12 +57,17 @@ QUANTITIES = {
 }
 
 
-def shown(summary: pd.DataFrame) -> pd.DataFrame:
+def columns_of(options: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the columns of an experiment's table, and their titles."""
+    return VERDICT_COLUMNS if options.get("verdicts") else COLUMNS
+
+
+def shown(summary: pd.DataFrame, columns: Mapping[str, str] = COLUMNS) -> pd.DataFrame:
     """Return the summary as it is printed: estimate with interval in one cell, gains where scenes differ."""
     rows, left_out = [], () if uneven(summary) else ("psnr_gain_db",)
     for row in summary.to_dict("records"):
         text = {}
-        for column, title in COLUMNS.items():
+        for column, title in columns.items():
             if column in left_out:
                 continue
             value = row[column]
@@ -93,11 +105,13 @@ def page(experiment: Experiment, figures: Sequence[Path], stay: Sequence[str]) -
         stay: names of those that an earlier report drew.
     """
     parts = [f"# {experiment.name}: {experiment.said['question']}", answers.answer(experiment), setting(experiment)]
-    parts += ["## Table\n\n" + markdown(shown(experiment.summary)) + "\n\n" + table_note(experiment)]
+    table = markdown(shown(experiment.summary, columns_of(experiment.options)))
+    parts += [f"## Table\n\n{table}\n\n{table_note(experiment)}"]
     if len(experiment.paired):
         parts.append("## Paired differences\n\n" + markdown(differences(experiment.paired)) + "\n\n" + PAIRED_NOTE)
         parts.append("\n".join(decay_lines(experiment.paired_decay)))
-    parts += [repeated(experiment.summary), missing(experiment), elsewhere(experiment.kept, stay)]
+    halves = "" if experiment.options.get("verdicts") else repeated(experiment.summary)
+    parts += [halves, missing(experiment), elsewhere(experiment.kept, stay)]
     parts += [pictures(figures), again(experiment)]
     note = "Written by `python -m cem_bench.report`; not edited by hand. Columns: [../README.md](../README.md)."
     return "\n\n".join(part for part in [*parts, note] if part) + "\n"
@@ -187,10 +201,16 @@ def table_note(experiment: Experiment) -> str:
         if uneven(experiment.summary)
         else ""
     )
+    what = (
+        "Shares are of all blocks outside the ROI: 'help' and 'harm' have an effect beyond tol at a false discovery "
+        "rate of 5 % a map, all others that are not undecided have none;"
+        if experiment.options.get("verdicts")
+        else "Masses are cross-fit sums over blocks;"
+    )
     return (
         f"Means over images with 95 % intervals over them (cluster bootstrap, below ten images Student's){within}. "
-        "Masses are cross-fit sums over blocks; 'blocks with effect' is |mean| >= tol without a test, as the paper "
-        f"counts; {UNKNOWN}: the images cannot tell; verdict counts are in `cells.csv`.{scenes}"
+        f"{what} 'blocks with effect' is |mean| >= tol without a test, as the paper counts; {UNKNOWN}: the images "
+        f"cannot tell; verdict counts are in `cells.csv`.{scenes}"
     )
 
 

@@ -172,20 +172,20 @@ def _sweep_out(folder: Path, figures: Sequence[Path]) -> None:
 
 
 def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
-    contents = {"cells": experiment.table, "summary": experiment.summary}
-    if not ablations.varied(experiment.options) and len(experiment.decay):
+    options, contents = experiment.options, {"cells": experiment.table, "summary": experiment.summary}
+    if not ablations.varied(options) and not options.get("verdicts") and len(experiment.decay):
         contents["decay"] = experiment.decay
     if len(experiment.paired):
         contents["paired"] = experiment.paired
         contents["decay_paired"] = experiment.paired_decay
-    if experiment.options.get("lam_steps"):
+    if options.get("lam_steps"):
         contents["lam"] = experiment.lam
     paths = []
     for stem, table in contents.items():
         digits = 9 if stem == "cells" else 6  # rows of cells may be all that is left of their draws
         write_atomically(folder / f"{stem}.csv", table.to_csv(index=False, float_format=f"%.{digits}g").encode())
         paths.append(folder / f"{stem}.csv")
-    tex = pages.shown(experiment.summary).to_latex(index=False, escape=True)
+    tex = pages.shown(experiment.summary, pages.columns_of(options)).to_latex(index=False, escape=True)
     write_atomically(folder / "summary.tex", tex.encode())
     return [*paths, folder / "summary.tex"]
 
@@ -196,6 +196,8 @@ def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
     found: dict[str, Callable[[], Figure]] = {}
     if ablations.varied(options):
         found["setting"] = lambda: ablations.figure(experiment.table, options)
+    elif options.get("verdicts"):
+        found["verdicts"] = lambda: plots.verdict_plot(summary, look)
     else:
         found["masses"] = lambda: plots.mass_plot(summary, look)
         found["radius"] = lambda: plots.radius_plot(summary)

@@ -7,8 +7,8 @@ import pytest
 
 from cem_bench.__main__ import main
 from cem_bench.sweep import Sweep, plan
-from cem_bench.wiring import CONF, register
-from scripts.reproduce import GUESS_SECONDS, line, not_stored, seconds_a_cell, wanted
+from cem_bench.wiring import CONF, register, wanted
+from scripts.reproduce import GUESS_SECONDS, line, not_stored, seconds_a_cell
 
 
 @pytest.fixture
@@ -21,14 +21,14 @@ def sweep() -> Sweep:
 
 
 def test_only_the_tasks_a_network_was_trained_for_are_cells(sweep: Sweep) -> None:
-    tasks = {(cell["model"], cell["task"]) for cell in wanted("multitask", sweep)}
+    tasks = {(cell["model"], cell["task"]) for cell in wanted(sweep)}
     mixed = {("SRResNet_mix_light", task) for task in ("sr_x4_same_size", "dn50", "rain_medium")}
     assert tasks == {("RCAN_DN_ca", "dn50")} | mixed
-    assert len(wanted("multitask", sweep)) == 2 * len(tasks)
+    assert len(wanted(sweep)) == 2 * len(tasks)
 
 
 def test_stored_cells_are_not_left_and_the_rest_takes_what_the_table_says(sweep: Sweep, tmp_path: Path) -> None:
-    cells = wanted("multitask", sweep)
+    cells = wanted(sweep)
     words, seconds = line("multitask", sweep, tmp_path)
     assert seconds == len(cells) * GUESS_SECONDS
     assert "8 cells,    8 to measure" in words
@@ -49,7 +49,7 @@ def test_what_a_sweep_measured_is_not_left(sweep: Sweep, tmp_path: Path, monkeyp
     chosen = ["model=SRResNet_mix_light", "task=dn50", "scene=shipped_rocket_1", "sampling.n=2"]
     monkeypatch.setattr("sys.argv", ["cem_bench", "+experiment=multitask", *chosen, f"output={tmp_path}"])
     main()
-    left = not_stored("multitask", wanted("multitask", sweep), tmp_path)
+    left = not_stored("multitask", wanted(sweep), tmp_path)
     assert len(left) == 7
     assert {"model": "SRResNet_mix_light", "task": "dn50", "scene": "shipped_rocket_1", "seed": "0"} not in left
     assert seconds_a_cell("multitask", tmp_path)["SRResNet_mix_light"] > 0

@@ -1,0 +1,48 @@
+"""What becomes of the blocks that few draws colour, once every block is drawn until it is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from cem_bench import maps
+from cem_bench.report.collect import StoredCell
+from cem_bench.sampling import Uniform
+from cem_bench.stats.verdicts import NONE, UNDECIDED
+
+FEW = Uniform(3)  # the published rule's first look at every block
+
+
+def colours_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
+    """Return, for every cell, what becomes of the blocks that few draws colour.
+
+    Args:
+        cells: drawn under a sequential rule.
+
+    Returns:
+        One row a cell: model, scene, image, task, coloured (blocks whose |mean| over the first draws is tol or more),
+        held (of these, with a verdict of that sign), turned (of the other sign), faded (verdict none), open
+        (undecided), draws, draws_at_most (of these blocks had every one been drawn to the rule's end).
+    """
+    rows = []
+    for cell in cells:
+        table = cell.table
+        lean, verdict = cell.under(FEW).effect_map.signs.ravel()[table.block], table.verdict
+        coloured = lean != NONE
+        rows.append(
+            {
+                "model": cell.model,
+                "scene": cell.scene,
+                "image": cell.image,
+                "task": cell.entry["task"],
+                "coloured": int(coloured.sum()),
+                "held": int((coloured & (verdict == lean)).sum()),
+                "turned": int((coloured & (verdict == -lean)).sum()),
+                "faded": int((coloured & (verdict == NONE)).sum()),
+                "open": int((coloured & (verdict == UNDECIDED)).sum()),
+                "draws": int(table.n.sum()),
+                "draws_at_most": cell.rule.worst_case(int((cell.status == maps.MEASURED).sum())),
+            }
+        )
+    return pd.DataFrame(rows)
