@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cem_bench.heap import keep_freed_memory
 from cem_bench.overrides import check_overrides
 from cem_bench.sweep import Sweep, included, plan, rois_beside
-from cem_bench.wiring import CONF, build_cell, is_trained_for, register, wanted, why_no_model, why_no_scene
+from cem_bench.wiring import CONF, build_cell, parts_of, register, wanted, why_no_model, why_no_scene
 
 if TYPE_CHECKING:
     from cem_bench.cell import Cell
@@ -59,8 +60,6 @@ def run_member(config: DictConfig, overrides: list[str]) -> str:
 
     cell = build_cell(config)
     title = f"{cell.model.name} on {cell.scene.name}"
-    if config.trained_tasks_only and not is_trained_for(cell.model, cell.degradation):
-        return f"{title}: not trained for {cell.degradation.task} at x{cell.degradation.scale}, no cell"
     # what mixes the whole image is computed whole: the image's other ROIs cost no forward
     also = rois_beside(CONF / "scene_table.csv", config.scene.name) if cell.model.facts.get("global_statistics") else []
     with progress_bar(title, below=True) as progress:
@@ -78,7 +77,7 @@ def announce(sweep: Sweep) -> None:
     for key, reasons in sweep.missing.items():
         for value, reason in reasons.items():
             print(f"cannot run {key}={value}: {reason}")
-    print(f"{len(wanted(sweep))} cells; what is stored is not measured again", flush=True)
+    print(f"{_cells(sweep)} cells; what is stored is not measured again", flush=True)
 
 
 def main() -> None:
@@ -94,14 +93,16 @@ def main() -> None:
     sweep = plan(CONF, arguments, {"model": why_no_model, "scene": why_no_scene})
     if sweep:
         announce(sweep)
-        sys.argv[1:] = sweep.arguments
     failures: list[str] = []
-    if sweep is None or sweep.cells:
-        launch(failures, len(sweep.cells) if sweep else 1)
+    launch([part.arguments for part in parts_of(sweep)] if sweep else [arguments], failures, _cells(sweep))
     if sweep and sweep.experiment:
         report(sweep, failures)
     if failures:
         sys.exit(1)
+
+
+def _cells(sweep: Sweep | None) -> int:
+    return len(wanted(sweep)) if sweep else 1
 
 
 def run_parts(names: list[str], others: list[str]) -> int:
@@ -124,7 +125,7 @@ def report(sweep: Sweep, failures: list[str]) -> None:
 
     given = {key: value for key, _, value in (text.partition("=") for text in sweep.fixed)}
     output, palette = Path(given.get("output", "results")), given.get("palette", "paper")
-    said = {"cells": len(wanted(sweep)), "missing": sweep.missing, "left_out": sweep.left_out, "failed": failures}
+    said = {"cells": _cells(sweep), "missing": sweep.missing, "left_out": sweep.left_out, "failed": failures}
     write_atomically(output / sweep.experiment / "plan.json", (json.dumps(said, indent=1) + "\n").encode())
     try:
         paths = write_report(sweep.experiment, output, palette=palette)
@@ -135,8 +136,14 @@ def report(sweep: Sweep, failures: list[str]) -> None:
     print(f"Draws lie in {output / 'store'}, on this machine; `python -m cem_bench.report keep` writes them for git.")
 
 
-def launch(failures: list[str], cells: int) -> None:
-    """Let Hydra compose and run every cell; a cell that fails is listed and does not stop the others."""
+def launch(runs: Sequence[list[str]], failures: list[str], cells: int) -> None:
+    """Let Hydra compose and run every cell; a cell that fails is listed and does not stop the others.
+
+    Args:
+        runs: command lines, one after the other.
+        failures: gets a line for every cell that fails.
+        cells: how many there are.
+    """
     from tqdm import tqdm
 
     whole = tqdm(total=cells, desc="all cells", unit="cell", dynamic_ncols=True, disable=cells == 1, smoothing=0.05)
@@ -156,7 +163,9 @@ def launch(failures: list[str], cells: int) -> None:
             print(f"cem_bench: {error}", file=sys.stderr)
         whole.update()
 
-    job()
+    for run_arguments in runs:
+        sys.argv[1:] = run_arguments
+        job()
     whole.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,15 +127,22 @@ def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> b
     return degradation.scale == model.scale and degradation.task in model.tasks
 
 
-def wanted(sweep: Sweep) -> list[dict[str, str]]:
-    """Return the cells of a sweep that are measured: with `trained_tasks_only` not every combination is one."""
+def parts_of(sweep: Sweep) -> list[Sweep]:
+    """Return a sweep in parts of which every combination is a cell: with `trained_tasks_only` one a task."""
     said: Any = OmegaConf.load(CONF / "experiment" / f"{sweep.experiment}.yaml") if sweep.experiment else {}
     if not said.get("trained_tasks_only"):
-        return sweep.cells
-    degradations = {
-        task: instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation) for task in sweep.axes["task"]
-    }
-    return [cell for cell in sweep.cells if is_trained_for(model_zoo.card(cell["model"]), degradations[cell["task"]])]
+        return [sweep] if sweep.cells else []
+    parts = []
+    for task in sweep.axes["task"]:
+        degradation = instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation)
+        able = tuple(name for name in sweep.axes["model"] if is_trained_for(model_zoo.card(name), degradation))
+        parts.append(replace(sweep, axes={**sweep.axes, "task": (task,), "model": able}))
+    return [part for part in parts if part.cells]
+
+
+def wanted(sweep: Sweep) -> list[dict[str, str]]:
+    """Return the cells of a sweep."""
+    return [cell for part in parts_of(sweep) for cell in part.cells]
 
 
 def build_scene(config: DictConfig) -> Scene:

@@ -19,6 +19,7 @@ INTRO = (
 )
 NAMES = {name: words for name, (words, _) in pages.QUANTITIES.items()} | {
     "share_effect_paper": "blocks with a mean effect of tol or more",
+    "share_negative": "blocks that harm beyond doubt",
     "range": "smallest to largest mean effect",
 }
 

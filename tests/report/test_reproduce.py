@@ -53,3 +53,21 @@ def test_what_a_sweep_measured_is_not_left(sweep: Sweep, tmp_path: Path, monkeyp
     assert len(left) == 7
     assert {"model": "SRResNet_mix_light", "task": "dn50", "scene": "shipped_rocket_1", "seed": "0"} not in left
     assert seconds_a_cell("multitask", tmp_path)["SRResNet_mix_light"] > 0
+
+
+def test_a_sweep_over_tasks_runs_what_is_trained_for_them_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["model=SRResNet_DN_light,SRResNet_DR_light", "task=dn50,rain_medium", "scene=shipped_rocket_1"]
+    monkeypatch.setattr("sys.argv", ["cem_bench", "+experiment=verdict_maps", *chosen, f"output={tmp_path}"])
+    main()
+    assert "2 cells; what is stored" in capsys.readouterr().out
+    entries = [path.stem for path in (tmp_path / "store" / "experiments" / "verdict_maps").glob("*.json")]
+    assert sorted(entries) == [
+        "model=SRResNet_DN_light,scene=shipped_rocket_1,seed=0,task=dn50",
+        "model=SRResNet_DR_light,scene=shipped_rocket_1,seed=0,task=rain_medium",
+    ]
+    page = (tmp_path / "verdict_maps" / "README.md").read_text()
+    assert "the sweep that ran here asks for" not in page
+    assert "Of the blocks that 3 draws colour" in page
+    assert "| model | task | images | cells | PSNR of ROI, dB | help, % | harm, % |" in page
