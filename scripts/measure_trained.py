@@ -1,8 +1,8 @@
 """Measure every trained network on every test of its tasks: `python scripts/measure_trained.py [DATA] [RESULTS]`.
 
 Writes trained.csv (one row a network and test), trained_members.csv (mean and range over seeds), trained_reach.png
-(PSNR against reach) and the page README.md into RESULTS, from the weights in model_zoo. A network that trained.csv
-already holds with the same weights is not measured again.
+(PSNR against reach and against the tasks trained for) and the page README.md into RESULTS, from the weights in
+model_zoo. A network that trained.csv already holds with the same weights is not measured again.
 """
 
 import json
@@ -26,6 +26,8 @@ from scripts.trained_page import page
 
 WEIGHTS = Path(model_zoo.__file__).parent / "weights"
 KEY = ["name", "test", "sha256"]
+MULTI = "multi-task"  # how the names of families that differ in their tasks end
+TRAINED = ("one task", "three", "seven")
 
 
 class Enlarged(torch.nn.Module):
@@ -66,7 +68,7 @@ def input_psnr(name: str, root: Path) -> float:
 
 
 def figure(table: pd.DataFrame, path: Path) -> None:
-    """Draw PSNR against reach, a panel for each family and each test that one of its members was made for.
+    """Draw PSNR against reach, a panel a family that differs in it; below, against the tasks trained for, one a test.
 
     A point is a training; networks of global statistics stand right.
 
@@ -74,22 +76,53 @@ def figure(table: pd.DataFrame, path: Path) -> None:
         table: the rows of trained.csv.
         path: of the picture.
     """
-    made_for = table.loc[table.recorded_psnr.notna(), ["family", "test"]].drop_duplicates()
-    panels = list(table.merge(made_for).groupby(["family", "test"]))
-    columns = min(len(panels), 3)
-    lines = -(-len(panels) // columns)
+    made_for = table.merge(table.loc[table.recorded_psnr.notna(), ["family", "test"]].drop_duplicates())
+    families = [
+        (f"{family}\n{test}", reach_panel, rows)
+        for (family, test), rows in made_for.groupby(["family", "test"])
+        if rows.reach.nunique(dropna=False) > 1
+    ]
+    tests = [
+        (str(test), tasks_panel, rows)
+        for test, rows in tasks_trained(table).groupby("test")
+        if test in set(made_for["test"]) and rows["trained"].nunique() == len(TRAINED)
+    ]
     with style():
-        drawing = Figure(figsize=(WIDTH, 2.6 * lines))
-        axes = drawing.subplots(lines, columns, squeeze=False).flat
-        for axis in axes[len(panels) :]:
-            axis.set_axis_off()
-        for axis, ((family, test), rows) in zip(axes, panels, strict=False):
-            panel(axis, rows)
-            axis.set_title(f"{family}\n{test}")
+        drawing = Figure(figsize=(WIDTH, 5.0))
+        axes = drawing.subplots(2, max(len(families), len(tests)), squeeze=False)
+        for line, panels in zip(axes, (families, tests), strict=True):
+            for axis in line[len(panels) :]:
+                axis.set_axis_off()
+            for axis, (title, draw, rows) in zip(line, panels, strict=False):
+                draw(axis, rows)
+                axis.set_title(title)
         drawing.savefig(path, dpi=200)
 
 
-def panel(axis: Axes, rows: pd.DataFrame) -> None:
+def tasks_trained(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the multi-task families with what they were trained for, and the architecture as `network`.
+
+    The light RCAN's member for denoising alone is that of the RCAN DN family with attention everywhere.
+    """
+    alone = (table["family"] == "RCAN DN") & (table["member"] == "attention everywhere") & (table["seed"] == 0)
+    rows = table[table["family"].str.endswith(MULTI) | alone]
+    trained = rows["member"].map({"mix": TRAINED[1], "MIO": TRAINED[2]}).fillna(TRAINED[0])
+    return rows.assign(trained=trained, network=rows["family"].str.split().str[0])
+
+
+def tasks_panel(axis: Axes, rows: pd.DataFrame) -> None:
+    """Draw PSNR on one test against the tasks trained for, a line an architecture."""
+    networks = sorted(rows["network"].unique())
+    colours, markers = colours_of(networks), markers_of(networks)
+    for network in networks:
+        mine = rows[rows["network"] == network].set_index("trained")["psnr"].reindex(TRAINED)
+        axis.plot(TRAINED, mine, marker=markers[network], color=colours[network], label=network)
+    axis.set(xlabel="trained for", ylabel="PSNR, dB")
+    axis.margins(x=0.15)
+    axis.legend(fontsize=6, handlelength=1.4, loc="lower left")
+
+
+def reach_panel(axis: Axes, rows: pd.DataFrame) -> None:
     """Draw the trainings of one family on one test, members in the order of their reach."""
     reach = rows.reach.astype(float)
     widest = np.nanmax(reach) if reach.notna().any() else 0.0

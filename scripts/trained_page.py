@@ -36,7 +36,7 @@ def page(table: pd.DataFrame, unmeasured: Sequence[tuple[str, str]] = ()) -> str
     parts = [ABOUT, *(part for test in dict.fromkeys(table["test"]) for part in of_test(test, table))]
     gap = table["difference_db"].abs().max()
     parts.append(f"Measured again, PSNR differs from that of the training's end by at most {gap:.4f} dB.")
-    parts.append("![PSNR against reach, a panel a family and test.](trained_reach.png)")
+    parts.append("![PSNR against reach, by family; below, against the tasks trained for, by test.](trained_reach.png)")
     if unmeasured:
         parts.append(f"Not measured again yet: {', '.join(f'{name} on {test}' for name, test in unmeasured)}.")
     if missing := list(untrained({*table["name"], *(name for name, _ in unmeasured)})):
