@@ -194,17 +194,18 @@ def joined_rules(rules: Sequence[str]) -> str:
 
 def table_note(experiment: Experiment) -> str:
     """Return what the table's intervals mean."""
+    verdicts = experiment.options.get("verdicts")
     within = ", differences between images taken out" if is_ablation(experiment.table) else ""
     scenes = (
         " Rows of fewer cells are means over fewer scenes: compare them in 'above the others there' (minus the mean, "
         "scene by scene, of the models that have most) and in paired differences, not in PSNR."
-        if uneven(experiment.summary)
+        if uneven(experiment.summary) and not verdicts
         else ""
     )
     what = (
         "Shares are of all blocks outside the ROI: 'help' and 'harm' have an effect beyond tol at a false discovery "
         "rate of 5 % a map, all others that are not undecided have none;"
-        if experiment.options.get("verdicts")
+        if verdicts
         else "Masses are cross-fit sums over blocks;"
     )
     return (
