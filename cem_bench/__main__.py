@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cem_bench.heap import keep_freed_memory
 from cem_bench.overrides import check_overrides
 from cem_bench.sweep import Sweep, included, plan, rois_beside
-from cem_bench.wiring import CONF, build_cell, parts_of, register, wanted, why_no_model, why_no_scene
+from cem_bench.wiring import CONF, build_cell, parts_of, register, why_no_model, why_no_scene
 
 if TYPE_CHECKING:
     from cem_bench.cell import Cell
@@ -72,12 +72,12 @@ def run_member(config: DictConfig, overrides: list[str]) -> str:
     return f"{title}: {measured.record['psnr_roi_db']:.2f} dB, {span}, {session['new_draws']} new draws"
 
 
-def announce(sweep: Sweep) -> None:
+def announce(sweep: Sweep, cells: int) -> None:
     """Say what a sweep will do and what it cannot."""
     for key, reasons in sweep.missing.items():
         for value, reason in reasons.items():
             print(f"cannot run {key}={value}: {reason}")
-    print(f"{_cells(sweep)} cells; what is stored is not measured again", flush=True)
+    print(f"{cells} cells; what is stored is not measured again", flush=True)
 
 
 def main() -> None:
@@ -91,18 +91,16 @@ def main() -> None:
     if parts:
         sys.exit(run_parts(parts, [argument for argument in arguments if not argument.startswith("+experiment=")]))
     sweep = plan(CONF, arguments, {"model": why_no_model, "scene": why_no_scene})
+    tasks, cells = parts_of(sweep) if sweep else [], 1
     if sweep:
-        announce(sweep)
+        cells = sum(len(part.cells) for part in tasks)
+        announce(sweep, cells)
     failures: list[str] = []
-    launch([part.arguments for part in parts_of(sweep)] if sweep else [arguments], failures, _cells(sweep))
+    launch([part.arguments for part in tasks] if sweep else [arguments], failures, cells)
     if sweep and sweep.experiment:
-        report(sweep, failures)
+        report(sweep, failures, cells)
     if failures:
         sys.exit(1)
-
-
-def _cells(sweep: Sweep | None) -> int:
-    return len(wanted(sweep)) if sweep else 1
 
 
 def run_parts(names: list[str], others: list[str]) -> int:
@@ -118,14 +116,14 @@ def run_parts(names: list[str], others: list[str]) -> int:
     return int(any(codes))
 
 
-def report(sweep: Sweep, failures: list[str]) -> None:
+def report(sweep: Sweep, failures: list[str], cells: int) -> None:
     """Keep what the sweep could not run, and write tables, figures and page of its experiment."""
     from cem_bench.report import write_report
     from cem_bench.store import write_atomically
 
     given = {key: value for key, _, value in (text.partition("=") for text in sweep.fixed)}
     output, palette = Path(given.get("output", "results")), given.get("palette", "paper")
-    said = {"cells": _cells(sweep), "missing": sweep.missing, "left_out": sweep.left_out, "failed": failures}
+    said = {"cells": cells, "missing": sweep.missing, "left_out": sweep.left_out, "failed": failures}
     write_atomically(output / sweep.experiment / "plan.json", (json.dumps(said, indent=1) + "\n").encode())
     try:
         paths = write_report(sweep.experiment, output, palette=palette)

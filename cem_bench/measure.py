@@ -24,7 +24,7 @@ from cem_bench.cell import Cell
 from cem_bench.geometry import Rect
 from cem_bench.matrix import EffectMatrix, unit_of
 from cem_bench.outcome import psnr
-from cem_bench.sampling import Effects, Request, asked
+from cem_bench.sampling import Effects, Request, asked, labels_of
 from cem_bench.store import Store
 
 
@@ -131,8 +131,7 @@ def _asked(cell: Cell, store: Store, live: list[int]) -> tuple[dict[int, Effects
     taken, wanted = asked(cell.rule, store.effects(live, cell.options.outcome), labels)
     expected, needed = sum(request.draws for request in wanted), getattr(cell.rule, "draws_needed", None)
     if wanted and needed is not None:  # the rule stops by precision: it judges by the measured variance
-        strata = labels and {block: labels[block][: len(draws)] for block, draws in taken.items()}
-        expected = max(expected, int(sum(needed(taken, strata).values())))
+        expected = max(expected, int(sum(needed(taken, labels_of(taken, labels)).values())))
     return taken, wanted, expected
 
 

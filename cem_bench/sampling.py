@@ -76,6 +76,11 @@ def up_to(effects: Mapping[int, Effects], wanted: Mapping[int, int]) -> list[Req
     ]
 
 
+def labels_of(effects: Mapping[int, Effects], labels: Labels | None) -> Labels | None:
+    """Return the labels of the draws whose effects are given, from the first on; None where there are none."""
+    return None if labels is None else {block: labels[block][: len(draws)] for block, draws in effects.items()}
+
+
 def asked(
     rule: Rule, stored: Mapping[int, Effects], labels: Labels | None = None
 ) -> tuple[dict[int, Effects], list[Request]]:
@@ -94,8 +99,7 @@ def asked(
     """
     taken = {block: draws[:0] for block, draws in stored.items()}
     while True:
-        strata = None if labels is None else {block: labels[block][: len(draws)] for block, draws in taken.items()}
-        requests = rule.next_round(taken, strata)
+        requests = rule.next_round(taken, labels_of(taken, labels))
         taken |= {request.block: stored[request.block][: request.last] for request in requests}
         missing = {request.block: request.last for request in requests if len(taken[request.block]) < request.last}
         if missing or not requests:

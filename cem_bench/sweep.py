@@ -31,6 +31,7 @@ class Sweep:
         missing: key to {value: why it cannot run and what to do}, those that the experiment's file names included.
         experiment: the experiment's name, "" where none is given.
         left_out: key to the values that the experiment's file names, could run, and the command line leaves out.
+        trained_tasks_only: whether only the tasks that a network was trained for are cells.
     """
 
     fixed: tuple[str, ...]
@@ -38,6 +39,7 @@ class Sweep:
     missing: Mapping[str, Mapping[str, str]]
     experiment: str = ""
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trained_tasks_only: bool = False
 
     @property
     def cells(self) -> list[dict[str, str]]:
@@ -63,7 +65,8 @@ def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[s
         The sweep, or None where the command line asks for one cell.
     """
     given = [argument for argument in arguments if not argument.startswith("-")]
-    swept, experiment = _of_experiment(conf, [argument for argument in given if argument.startswith("+experiment=")])
+    chosen = [argument for argument in given if argument.startswith(("+experiment=", "trained_tasks_only="))]
+    swept, experiment, trained_only = _of_experiment(conf, chosen)
     if not swept and not set(arguments) & set(SWEEPS):
         return None
     GlobalHydra.instance().clear()
@@ -86,9 +89,8 @@ def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[s
     present = {key: tuple(v for v in values if v not in missing.get(key, {})) for key, values in axes.items()}
     named_only = {key: tuple(v for v in named[key] if v not in axes.get(key, ())) for key in why_missing}
     left_out = {key: tuple(v for v in values if v not in missing[key]) for key, values in named_only.items()}
-    return Sweep(
-        tuple(fixed), present, {key: found for key, found in missing.items() if found}, experiment, left_out
-    )
+    missing = {key: found for key, found in missing.items() if found}
+    return Sweep(tuple(fixed), present, missing, experiment, left_out, trained_only)
 
 
 def included(conf: Path, arguments: Sequence[str]) -> list[str]:
@@ -124,15 +126,16 @@ def _scene(row: Mapping[str, str]) -> dict[str, Any]:
     return {"name": row["name"], "source": row["source"], "crop": crop, "roi": roi, "block": 8}
 
 
-def _of_experiment(conf: Path, chosen: list[str]) -> tuple[dict[str, str], str]:
-    if not chosen:
-        return {}, ""
+def _of_experiment(conf: Path, chosen: list[str]) -> tuple[dict[str, str], str, bool]:
+    if not any(text.startswith("+experiment=") for text in chosen):
+        return {}, "", False
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
         composed = compose("config", overrides=chosen, return_hydra_config=True)
     GlobalHydra.instance().clear()
     params: Any = OmegaConf.to_container(composed.hydra.sweeper.params) if composed.hydra.sweeper.params else {}
-    return {key: str(value) for key, value in params.items()}, str(composed.experiment)
+    swept = {key: str(value) for key, value in params.items()}
+    return swept, str(composed.experiment), bool(composed.trained_tasks_only)
 
 
 def _parsed(parser: OverridesParser, params: Mapping[str, str]) -> list[Override]:

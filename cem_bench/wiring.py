@@ -129,8 +129,7 @@ def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> b
 
 def parts_of(sweep: Sweep) -> list[Sweep]:
     """Return a sweep in parts of which every combination is a cell: with `trained_tasks_only` one a task."""
-    said: Any = OmegaConf.load(CONF / "experiment" / f"{sweep.experiment}.yaml") if sweep.experiment else {}
-    if not said.get("trained_tasks_only"):
+    if not sweep.trained_tasks_only:
         return [sweep] if sweep.cells else []
     parts = []
     for task in sweep.axes["task"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,7 +99,7 @@ class StoredCell:
     @cached_property
     def effects(self) -> dict[int, np.ndarray]:
         """The draws that count, dB, of every block that can reach the ROI."""
-        return self._effects(self.entry["outcome"])
+        return {block: self.rule.estimate(draws) for block, draws in self._taken.items()}
 
     @property
     def paired_effects(self) -> dict[int, np.ndarray]:
@@ -110,20 +110,14 @@ class StoredCell:
         if not isinstance(self.rule, sampling.Paper):
             first = self.rule.looks[0] if self.rule.looks else None
             return {block: draws[:first] for block, draws in self.effects.items()}
-        stored = effects_by_block(self.draws, list(self.effects), self.entry["outcome"])
-        return {block: draws[: self.rule.coarse] for block, draws in stored.items()}
-
-    def _effects(self, outcome: str) -> dict[int, np.ndarray]:
-        stored = effects_by_block(self.draws, self._taken, outcome)
-        return {block: self.rule.estimate(stored[block][: len(draws)]) for block, draws in self._taken.items()}
+        return {block: draws[: self.rule.coarse] for block, draws in self._taken.items()}
 
     @cached_property
     def _taken(self) -> dict[int, np.ndarray]:
         """The stored draws that the rule takes, dB, of every block that can reach the ROI."""
         live = np.flatnonzero(self.status.ravel() == maps.MEASURED).tolist()
-        stored, strata = effects_by_block(self.draws, live, self.entry["outcome"]), self._strata
-        labels = strata and {block: strata.get(block, np.empty(0, np.int64)) for block in live}
-        return sampling.asked(self.rule, stored, labels)[0]
+        stored = effects_by_block(self.draws, live, self.entry["outcome"])
+        return sampling.asked(self.rule, stored, self._strata(live))[0]
 
     @cached_property
     def effect_map(self) -> maps.EffectMap:
@@ -133,29 +127,23 @@ class StoredCell:
     @cached_property
     def table(self) -> BlockTable:
         """Estimate, interval and verdict of every block that can reach the ROI."""
-        eight = self._effects("psnr_8bit")
+        stored = effects_by_block(self.draws, self._taken, "psnr_8bit")
+        eight = {block: self.rule.estimate(stored[block][: len(draws)]) for block, draws in self._taken.items()}
         return block_table(
             self.effects,
             tol=self.entry["tol"],
             looks=self.rule.looks,
-            labels=self._labels,
+            labels=sampling.labels_of(self.effects, self._strata(self.effects)),
             correction=self.entry.get("fdr", "bh"),  # entries written before the key existed
             effects_8bit=eight,
         )
 
-    @property
-    def _strata(self) -> dict[int, np.ndarray] | None:
+    def _strata(self, blocks: Iterable[int]) -> sampling.Labels | None:
         """The donor strata of the stored draws; None for uniform donors, and for draws from within a sweep."""
         if not len(self.draws) or not self.draws["stratum"].any() or isinstance(self.rule, sampling.Paper):
             return None
-        return {int(block): rows["stratum"].to_numpy() for block, rows in self.draws.groupby("block")}  # pyright: ignore
-
-    @property
-    def _labels(self) -> dict[int, np.ndarray] | None:
-        """The strata of the draws that count."""
-        strata = self._strata
-        none = np.empty(0, np.int64)
-        return strata and {block: strata.get(block, none)[: len(draws)] for block, draws in self.effects.items()}
+        found = {int(block): rows["stratum"].to_numpy() for block, rows in self.draws.groupby("block")}  # pyright: ignore
+        return {block: found.get(block, np.empty(0, np.int64)) for block in blocks}
 
     def picture(self, name: str) -> np.ndarray:
         """Return the clean image, the observation or the restored image, (h, w, 3) uint8."""

@@ -25,6 +25,8 @@ def test_only_the_tasks_a_network_was_trained_for_are_cells(sweep: Sweep) -> Non
     mixed = {("SRResNet_mix_light", task) for task in ("sr_x4_same_size", "dn50", "rain_medium")}
     assert tasks == {("RCAN_DN_ca", "dn50")} | mixed
     assert len(wanted(sweep)) == 2 * len(tasks)
+    everything = plan(CONF, ["+experiment=multitask", "model=RCAN_DN_ca", "seed=0,1", "trained_tasks_only=false"], {})
+    assert everything and wanted(everything) == everything.cells
 
 
 def test_stored_cells_are_not_left_and_the_rest_takes_what_the_table_says(sweep: Sweep, tmp_path: Path) -> None:
