@@ -24,9 +24,7 @@ from cem_bench.store import write_atomically
 @contextmanager
 def progress_bar(title: str, *, below: bool = False, unit: str = "draw") -> Iterator[Progress]:
     """Give a progress bar with rate and ETA, `below` that of the sweep; the total grows when a rule asks for more."""
-    with tqdm(
-        desc=title, unit=unit, dynamic_ncols=True, position=int(below), leave=not below, mininterval=0.5
-    ) as bar:
+    with tqdm(desc=title, unit=unit, dynamic_ncols=True, position=int(below), leave=not below, mininterval=0.5) as bar:
 
         def update(done: int, total: int, stage: str) -> None:
             if stage != bar.postfix:

@@ -27,8 +27,18 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "benchmark"
 REACHED = "#3b6ea5"
 LONGEST_S = 600  # a row that takes longer is given up
-SHOWN = ("network", "input_px", "engine", "weights", "ratio", "target", "met", "largest_difference_db",
-         "peak_memory_gb", "reason")
+SHOWN = (
+    "network",
+    "input_px",
+    "engine",
+    "weights",
+    "ratio",
+    "target",
+    "met",
+    "largest_difference_db",
+    "peak_memory_gb",
+    "reason",
+)
 
 ABOUT = """\
 Written by `python scripts/benchmark.py`. Time of a whole map (3 coarse draws a block, 50 fine ones where an effect
@@ -41,8 +51,13 @@ blocks with fine draws are then assumed to be those nearest to the ROI. All colu
 
 def in_process(script: str, asked: str) -> Any:
     """Measure what a script beside this one is asked for, in a process of its own; None where it fails."""
-    environment = {"CEM_WEIGHTS": str(ROOT.parent / "shared" / "weights"), **os.environ, "OMP_NUM_THREADS": "1",
-                   "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+    environment = {
+        "CEM_WEIGHTS": str(ROOT.parent / "shared" / "weights"),
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+    }
     command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script)), asked]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=LONGEST_S)
@@ -89,14 +104,18 @@ def engines(wanted: Callable[[Any, dict[str, Any] | None], bool]) -> list[dict[s
 def _in_order(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows there are, in the order of the scenes, each with whether it reaches today's target."""
     known = [(scene, rows[scene.case]) for scene in SCENES if scene.case in rows]
-    return [{**row, "target": scene.target, "met": met(scene, row["ratio"], row["largest_difference_db"])}
-            for scene, row in known]
+    return [
+        {**row, "target": scene.target, "met": met(scene, row["ratio"], row["largest_difference_db"])}
+        for scene, row in known
+    ]
 
 
 def say(row: dict[str, Any]) -> None:
     """Print the main columns of a row."""
-    sys.stdout.write("  ".join(f"{key}={row[key]:.4g}" if isinstance(row[key], float) else f"{key}={row[key]}"
-                               for key in SHOWN) + "\n")
+    sys.stdout.write(
+        "  ".join(f"{key}={row[key]:.4g}" if isinstance(row[key], float) else f"{key}={row[key]}" for key in SHOWN)
+        + "\n"
+    )
     sys.stdout.flush()
 
 
@@ -127,8 +146,15 @@ def ratios(axis: Axes, rows: list[dict[str, Any]]) -> None:
     axis.barh(names, [row["ratio"] for row in rows], color=colours, height=0.7)
     for line, row in enumerate(rows):
         axis.text(1.08 * max(row["ratio"], row["target"]), line, f"{row['ratio']:.3g}", va="center", fontsize=6)
-    axis.plot([row["target"] for row in rows], names, "|", color="#b2182b", markersize=9, markeredgewidth=1.6,
-              label="target (yellow: not met)")
+    axis.plot(
+        [row["target"] for row in rows],
+        names,
+        "|",
+        color="#b2182b",
+        markersize=9,
+        markeredgewidth=1.6,
+        label="target (yellow: not met)",
+    )
     axis.set(xscale="log", xlabel="full forwards / engine (CPU time of one map)", xlim=(0.7, 1000))
     axis.tick_params(axis="y", labelsize=6)
     axis.grid(visible=False, axis="y")
@@ -138,22 +164,39 @@ def ratios(axis: Axes, rows: list[dict[str, Any]]) -> None:
 
 def page(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
     """Write the page: both tables in words and numbers."""
-    lines = ["# Speed of the engines", "", *ABOUT.splitlines(), "",
-             "| network | weights | scene | engine | full, s | engine, s | ratio | target | met "
-             "| largest difference, dB | peak memory, GB | work removed |", "|---" * 12 + "|"]
-    lines += [f"| {row['network']} | {row['weights']} | {row['task']} {row['input_px']} px, {row['schedule']} "
-              f"| {row['engine']} {row['precision']} | {row['full_map_s']:,.0f} "
-              f"| {row['engine_map_s'] + row['prepare_s']:,.0f} | {row['ratio']:.3g} | {row['target']:g} "
-              f"| {'yes' if row['met'] == 'yes' else '**' + row['met'] + '**'} "
-              f"| {row['largest_difference_db']:.1e} | {row['peak_memory_gb']:.1f} | {row['work_removed']:.1%} |"
-              for row in rows]
+    lines = [
+        "# Speed of the engines",
+        "",
+        *ABOUT.splitlines(),
+        "",
+        "| network | weights | scene | engine | full, s | engine, s | ratio | target | met "
+        "| largest difference, dB | peak memory, GB | work removed |",
+        "|---" * 12 + "|",
+    ]
+    lines += [
+        f"| {row['network']} | {row['weights']} | {row['task']} {row['input_px']} px, {row['schedule']} "
+        f"| {row['engine']} {row['precision']} | {row['full_map_s']:,.0f} "
+        f"| {row['engine_map_s'] + row['prepare_s']:,.0f} | {row['ratio']:.3g} | {row['target']:g} "
+        f"| {'yes' if row['met'] == 'yes' else '**' + row['met'] + '**'} "
+        f"| {row['largest_difference_db']:.1e} | {row['peak_memory_gb']:.1f} | {row['work_removed']:.1%} |"
+        for row in rows
+    ]
     older = [row["case"] for row in rows if row.get("engine_code") != engine_code()]
     if older:
         lines += ["", f"Measured before the engine's last change: {', '.join(older)}."]
-    lines += ["", "Why each engine was chosen:", "", *[f"- {row['case']}: {row['reason']}" for row in rows], "",
-              "| cost of a draw by | | ms |", "|---|---|---|",
-              *[f"| {row['what']} | {row['value']} | {row['ms_a_draw']:.3g} |" for row in cost], "",
-              "![Ratio by scene and growth of the cost](benchmark.png)", ""]
+    lines += [
+        "",
+        "Why each engine was chosen:",
+        "",
+        *[f"- {row['case']}: {row['reason']}" for row in rows],
+        "",
+        "| cost of a draw by | | ms |",
+        "|---|---|---|",
+        *[f"| {row['what']} | {row['value']} | {row['ms_a_draw']:.3g} |" for row in cost],
+        "",
+        "![Ratio by scene and growth of the cost](benchmark.png)",
+        "",
+    ]
     (OUT / "README.md").write_text("\n".join(lines))
 
 
@@ -173,8 +216,9 @@ def main() -> int:
 
     rows = engines(wanted)
     keeps = options.only is not None or options.resume or options.changed
-    cost = (read("growth.csv") if keeps else []) or [row for asked in ("growth", "compiled")
-                                                     for row in in_process("benchmark_growth.py", asked) or []]
+    cost = (read("growth.csv") if keeps else []) or [
+        row for asked in ("growth", "compiled") for row in in_process("benchmark_growth.py", asked) or []
+    ]
     if cost:
         write("growth.csv", cost)
     figure(rows, cost)

@@ -24,8 +24,10 @@ def growth() -> list[dict[str, Any]]:
     rows = [("image side, px (20 layers as DnCNN, 50 draws)", side, 20, side, FINE) for side in (128, 256, 512)]
     rows += [("3x3 layers (256 px, 50 draws)", depth, depth, 256, FINE) for depth in (5, 10, 20, 35)]
     rows += [("draws a block (20 layers, 256 px)", draws, 20, 256, draws) for draws in (1, 3, 10, 50)]
-    return [{"what": what, "value": value, "ms_a_draw": _cost(_plain(depth), side, draws)}
-            for what, value, depth, side, draws in rows]
+    return [
+        {"what": what, "value": value, "ms_a_draw": _cost(_plain(depth), side, draws)}
+        for what, value, depth, side, draws in rows
+    ]
 
 
 def _plain(depth: int) -> nn.Module:
@@ -40,8 +42,12 @@ def _cost(restorer: nn.Module, side: int, draws: int) -> float:
     observation = as_tensor(clean_image(side))
     centre = side // 2 // BLOCK * BLOCK
     engine = prepare(restorer, observation, Rect(centre, centre - 32, 32, 32), kind="cone")
-    live = [block for row in range(0, side, BLOCK) for column in range(0, side, BLOCK)
-            if engine.reaches(block := Rect(row, column, BLOCK, BLOCK))]
+    live = [
+        block
+        for row in range(0, side, BLOCK)
+        for column in range(0, side, BLOCK)
+        if engine.reaches(block := Rect(row, column, BLOCK, BLOCK))
+    ]
     chosen, patches = spread(live, 9), donors(observation, BLOCK, draws)
     timed(engine, chosen[0], patches)
     return float(np.mean([timed(engine, block, patches)[1] for block in chosen])) / draws * 1e3
@@ -64,8 +70,13 @@ def compiled() -> list[dict[str, Any]]:
                 start = time.process_time()
                 run(image)
                 spent.append(time.process_time() - start)
-            rows.append({"what": "plain (0) and torch.compile (1) (EDSR-64-16, one full forward)", "value": value,
-                         "ms_a_draw": float(np.median(spent)) * 1e3})
+            rows.append(
+                {
+                    "what": "plain (0) and torch.compile (1) (EDSR-64-16, one full forward)",
+                    "value": value,
+                    "ms_a_draw": float(np.median(spent)) * 1e3,
+                }
+            )
     return rows
 
 

@@ -165,29 +165,41 @@ class Row:
         size, step = scene.side * scene.scale, BLOCK // scene.scale
         self.roi = Rect(152 * size // 256 // 8 * 8, 96 * size // 256 // 8 * 8, 32, 32)
         clean = clean_image(size)
-        how = {"DN": lambda: degrade.Noise(50, 0), "DR": lambda: degrade.Rain("medium", 0),
-               "SR": lambda: degrade.Bicubic(scene.scale)}[scene.task]()
+        how = {
+            "DN": lambda: degrade.Noise(50, 0),
+            "DR": lambda: degrade.Rain("medium", 0),
+            "SR": lambda: degrade.Bicubic(scene.scale),
+        }[scene.task]()
         self.truth = as_tensor(clean)[(slice(None), *self.roi.slices)].double()
         observation = as_tensor(how(clean))
         self.donors = donors(observation, step, FINE)
         restorer, self.weights = network(scene.network)
         start = sum(os.times()[:4])  # with the C++ compiler's
-        self.engine = prepare(restorer, observation, self.roi, kind=scene.kind, precision=scene.precision,
-                              compiled=scene.compiled)
+        self.engine = prepare(
+            restorer, observation, self.roi, kind=scene.kind, precision=scene.precision, compiled=scene.compiled
+        )
         self.prepare_s = sum(os.times()[:4]) - start
         self.full = FullEngine(restorer, observation, self.roi, precision="fp32", memory_gb=2.0, reason="")
-        self.blocks = [block for row in range(0, scene.side, step) for column in range(0, scene.side, step)
-                       if not self._in_roi(block := Rect(row, column, step, step))]
+        self.blocks = [
+            block
+            for row in range(0, scene.side, step)
+            for column in range(0, scene.side, step)
+            if not self._in_roi(block := Rect(row, column, step, step))
+        ]
         self.reached = [block for block in self.blocks if self.engine.reaches(block)]
         self.sample = spread(self.reached, scene.sample)
-        self.left = (self.engine.program.share(sample_blocks(observation))
-                     if isinstance(self.engine, ConeEngine) else 1.0)
+        self.left = (
+            self.engine.program.share(sample_blocks(observation)) if isinstance(self.engine, ConeEngine) else 1.0
+        )
 
     def _in_roi(self, block: Rect) -> bool:
         """Whether a block overlaps the ROI: such blocks get no draws."""
         scale = self.scene.scale
-        return bool(Rect(*(scale * edge for edge in (block.top, block.left, block.height, block.width)))
-                    .intersect(self.roi).area)
+        return bool(
+            Rect(*(scale * edge for edge in (block.top, block.left, block.height, block.width)))
+            .intersect(self.roi)
+            .area
+        )
 
     def psnr(self, outputs: Tensor) -> np.ndarray:
         """Return the PSNR of every row's ROI, dB."""
@@ -221,8 +233,12 @@ class Row:
                 plain, seconds = timed(self.full, block, plainly)
                 forward.append(seconds / len(plainly))
                 worst = max(worst, float(np.abs(self.psnr(plain[: len(values)]) - values).max()))
-        return {"block_s": float(np.mean(spent)), "forward_s": float(np.median(forward)), "worst": worst,
-                "moved": moved}
+        return {
+            "block_s": float(np.mean(spent)),
+            "forward_s": float(np.median(forward)),
+            "worst": worst,
+            "moved": moved,
+        }
 
     def deep(self, moved: list[Rect]) -> tuple[list[Rect], int, str]:
         """Return the blocks that get fine draws (a sample of them), how many there are, and how that is known."""
@@ -231,14 +247,20 @@ class Row:
         if self.weights == "real":
             return moved, round(len(moved) * len(self.reached) / len(self.sample)), "measured"
         scale, count = self.scene.scale, ASSUMED[self.scene.task]
-        near = sorted(self.reached, key=lambda block: max(abs(block.top * scale + 4 - self.roi.top - 16),
-                                                          abs(block.left * scale + 4 - self.roi.left - 16)))
+        near = sorted(
+            self.reached,
+            key=lambda block: max(
+                abs(block.top * scale + 4 - self.roi.top - 16), abs(block.left * scale + 4 - self.roi.left - 16)
+            ),
+        )
         return near[:count], min(count, len(near)), "assumed nearest"
 
     def fine(self, blocks: list[Rect]) -> float:
         """Return CPU seconds of the fine draws of one block, averaged over a few."""
-        spent = [timed(self.engine, block, self.donors[: self.scene.fine])[1]
-                 for block in spread(blocks, self.scene.sample // 2 or 1)]
+        spent = [
+            timed(self.engine, block, self.donors[: self.scene.fine])[1]
+            for block in spread(blocks, self.scene.sample // 2 or 1)
+        ]
         return float(np.mean(spent)) * FINE / self.scene.fine if spent else 0.0
 
     def measure(self) -> dict[str, Any]:
@@ -250,20 +272,39 @@ class Row:
         forwards = FINE * len(self.blocks) if even else COARSE * len(self.blocks) + FINE * count
         plain_s = forwards * coarse["forward_s"]
         ratio = plain_s / (engine_s + self.prepare_s)
-        return {"case": scene.case, "network": scene.network, "weights": self.weights, "task": scene.task,
-                "input_px": scene.side, "scale": scene.scale, "schedule": scene.schedule, "asked": scene.asked,
-                "precision": scene.precision,
-                "engine": self.engine.kind + " compiled" * getattr(self.engine, "compiled", False),
-                "blocks": len(self.blocks), "reached_blocks": len(self.reached),
-                "sampled_blocks": len(self.sample), "fine_blocks": count, "fine_blocks_from": known,
-                "fine_draws_measured": scene.fine, "forwards": forwards, "threads": torch.get_num_threads(),
-                "best_batch": self.best_batch, "full_forward_s": coarse["forward_s"], "full_map_s": plain_s,
-                "engine_map_s": engine_s, "prepare_s": self.prepare_s,
-                "ratio": ratio, "target": scene.target, "met": met(scene, ratio, coarse["worst"]),
-                "engine_code": engine_code(),
-                "largest_difference_db": coarse["worst"],
-                "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-                "work_removed": 1 - self.left, "reason": self.engine.reason}
+        return {
+            "case": scene.case,
+            "network": scene.network,
+            "weights": self.weights,
+            "task": scene.task,
+            "input_px": scene.side,
+            "scale": scene.scale,
+            "schedule": scene.schedule,
+            "asked": scene.asked,
+            "precision": scene.precision,
+            "engine": self.engine.kind + " compiled" * getattr(self.engine, "compiled", False),
+            "blocks": len(self.blocks),
+            "reached_blocks": len(self.reached),
+            "sampled_blocks": len(self.sample),
+            "fine_blocks": count,
+            "fine_blocks_from": known,
+            "fine_draws_measured": scene.fine,
+            "forwards": forwards,
+            "threads": torch.get_num_threads(),
+            "best_batch": self.best_batch,
+            "full_forward_s": coarse["forward_s"],
+            "full_map_s": plain_s,
+            "engine_map_s": engine_s,
+            "prepare_s": self.prepare_s,
+            "ratio": ratio,
+            "target": scene.target,
+            "met": met(scene, ratio, coarse["worst"]),
+            "engine_code": engine_code(),
+            "largest_difference_db": coarse["worst"],
+            "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            "work_removed": 1 - self.left,
+            "reason": self.engine.reason,
+        }
 
 
 if __name__ == "__main__":

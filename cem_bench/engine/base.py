@@ -77,12 +77,15 @@ def check_draws(observation: Tensor, block: Rect, patches: Tensor) -> None:
     """
     expected = (observation.shape[0], block.height, block.width)
     if patches.ndim != 4 or tuple(patches.shape[1:]) != expected:
-        raise ValueError(f"patches are {tuple(patches.shape)}, expected (n, {', '.join(map(str, expected))}) "
-                         f"for {block}: cut the donors to the block's size")
+        raise ValueError(
+            f"patches are {tuple(patches.shape)}, expected (n, {', '.join(map(str, expected))}) "
+            f"for {block}: cut the donors to the block's size"
+        )
     height, width = observation.shape[-2:]
     if block.top < 0 or block.left < 0 or block.bottom > height or block.right > width or block.area == 0:
-        raise ValueError(f"{block} is empty or leaves the observation of {height} x {width} px: give input pixels, "
-                         "not output pixels")
+        raise ValueError(
+            f"{block} is empty or leaves the observation of {height} x {width} px: give input pixels, not output pixels"
+        )
 
 
 def in_batches(run: Callable[[Tensor], Tensor], rows: Tensor, limit: int) -> tuple[Tensor, int]:

@@ -23,8 +23,16 @@ CLEAR = 0.3
 TIMED_DRAWS, TIMED_S = 3, 3.0
 
 
-def prepare(restorer: nn.Module, observation: Tensor, roi: Rect, *, kind: str = "auto", precision: str = "fp32",
-            memory_gb: float = 2.0, compiled: bool = False) -> Engine:
+def prepare(
+    restorer: nn.Module,
+    observation: Tensor,
+    roi: Rect,
+    *,
+    kind: str = "auto",
+    precision: str = "fp32",
+    memory_gb: float = 2.0,
+    compiled: bool = False,
+) -> Engine:
     """Build the engine that answers interventions on one scene.
 
     Args:
@@ -90,7 +98,7 @@ def _fastest(cone: ConeEngine, full: FullEngine, compiled: bool) -> Engine:
     full.batch = batches[full_s.index(min(full_s))]
     words = ""
     if compiled:
-        fast_s, = _seconds([cone.compiled_when(True)], block, patches)
+        (fast_s,) = _seconds([cone.compiled_when(True)], block, patches)
         words = f"; compiled {cone_s / fast_s:.2f} times as fast"
         cone.compiled_when(fast_s < cone_s)
         cone_s = min(cone_s, fast_s)
@@ -120,12 +128,16 @@ def sample_blocks(observation: Tensor) -> list[Rect]:
     """Return 64 small blocks spread evenly over the observation."""
     height, width = observation.shape[-2:]
     size = max(1, min(height, width) // 32)
-    return [Rect((2 * row + 1) * height // 16, (2 * column + 1) * width // 16, size, size)
-            for row in range(8) for column in range(8)]
+    return [
+        Rect((2 * row + 1) * height // 16, (2 * column + 1) * width // 16, size, size)
+        for row in range(8)
+        for column in range(8)
+    ]
 
 
-def _cone(network: nn.Module, observation: Tensor, roi: Rect, *, reason: str, compiled: bool = False,
-          **options: Any) -> ConeEngine:
+def _cone(
+    network: nn.Module, observation: Tensor, roi: Rect, *, reason: str, compiled: bool = False, **options: Any
+) -> ConeEngine:
     """Build the cone engine, try it on one block against the full forward, and say what it found."""
     engine = ConeEngine(network, observation, roi, reason=reason, compiled=compiled, **options)
     block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
@@ -135,8 +147,10 @@ def _cone(network: nn.Module, observation: Tensor, roi: Rect, *, reason: str, co
         full = network(row)[(..., *roi.slices)].float()
     difference = float((engine.outputs(block, patches)[1:] - full).abs().max() / (full.abs().max() + 1e-12))
     if not difference <= TOLERANCE[options["precision"]]:
-        raise EngineError(f"the cone differs from the full forward by {difference:.1e} of its scale at "
-                          f"{engine.first_difference(block, patches)}")
+        raise EngineError(
+            f"the cone differs from the full forward by {difference:.1e} of its scale at "
+            f"{engine.first_difference(block, patches)}"
+        )
     share = engine.program.share(sample_blocks(observation))
     how = "" if engine.compiled or not compiled else "; too little of it is whole to compile"
     engine.reason = f"{reason}: {share:.1%} of the work is left{_globals(engine)}{how}"

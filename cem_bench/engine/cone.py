@@ -48,8 +48,17 @@ class ConeEngine:
 
     kind = "cone"
 
-    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float,
-                 reason: str, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        restorer: nn.Module,
+        observation: Tensor,
+        roi: Rect,
+        *,
+        precision: str,
+        memory_gb: float,
+        reason: str,
+        compiled: bool = False,
+    ) -> None:
         self.reason = reason
         self.roi = roi
         self.observation = observation
@@ -179,7 +188,8 @@ class ConeEngine:
             images = intervened(self.observation, block, patches)
             every, few = (
                 run(plan(program, each, rows, self._material, keep), {IMAGE: self._fresh(images, each.regions[IMAGE])})
-                for each in (program.everything, cone))
+                for each in (program.everything, cone)
+            )
         for ref, step in program.steps.items():
             if ref in few and self._differ(ref, every[ref], few[ref], cone.regions[ref], rows):
                 return step.title

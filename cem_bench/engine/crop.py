@@ -22,11 +22,36 @@ if TYPE_CHECKING:
 MARGINS = (8, 16, 32, 64, 128)
 ALIGNMENT = 16  # crops start and end on multiples: windows, strides and shuffles keep their phase
 TOLERANCE = {"fp32": 1e-5, "bf16": 0.05}
-_SWALLOWS = frozenset((
-    "nan_to_num", "where", "topk", "grid_sample", "gt", "lt", "ge", "le", "eq", "ne", "fmax", "fmin", "isnan",
-    "isfinite", "nanmean", "nansum", "sort", "argsort", "argmax", "argmin", "masked_fill", "masked_select",
-    "item", "tolist", "numpy", "bool",
-))
+_SWALLOWS = frozenset(
+    (
+        "nan_to_num",
+        "where",
+        "topk",
+        "grid_sample",
+        "gt",
+        "lt",
+        "ge",
+        "le",
+        "eq",
+        "ne",
+        "fmax",
+        "fmin",
+        "isnan",
+        "isfinite",
+        "nanmean",
+        "nansum",
+        "sort",
+        "argsort",
+        "argmax",
+        "argmin",
+        "masked_fill",
+        "masked_select",
+        "item",
+        "tolist",
+        "numpy",
+        "bool",
+    )
+)
 
 
 class _Names(TorchFunctionMode):
@@ -44,16 +69,23 @@ class CropEngine:
 
     kind = "crop"
 
-    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float,
-                 reason: str) -> None:
+    def __init__(
+        self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float, reason: str
+    ) -> None:
         network = restorer.to(PRECISIONS[precision])
         self.crop = certified_crop(network, observation.to(PRECISIONS[precision]), roi, TOLERANCE[precision])
         self.reason = f"{reason}; certified crop {self.crop}"
         self.roi = roi
         scale = _scale(network, observation.to(PRECISIONS[precision]))
         shifted = Rect(roi.top - self.crop.top * scale, roi.left - self.crop.left * scale, roi.height, roi.width)
-        self._inner = FullEngine(network, observation[(slice(None), *self.crop.slices)], shifted, precision=precision,
-                                 memory_gb=memory_gb, reason="")
+        self._inner = FullEngine(
+            network,
+            observation[(slice(None), *self.crop.slices)],
+            shifted,
+            precision=precision,
+            memory_gb=memory_gb,
+            reason="",
+        )
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Say whether the block meets the certified crop."""
@@ -104,8 +136,10 @@ def _scale(network: nn.Module, observation: Tensor) -> int:
 def _grown(roi: Rect, scale: int, margin: int, observation: Tensor) -> Rect:
     height, width = observation.shape[-2:]
     top, left = (max(0, (start // scale - margin) // ALIGNMENT * ALIGNMENT) for start in (roi.top, roi.left))
-    bottom, right = (min(size, -(-(-(-stop // scale) + margin) // ALIGNMENT) * ALIGNMENT)
-                     for stop, size in ((roi.bottom, height), (roi.right, width)))
+    bottom, right = (
+        min(size, -(-(-(-stop // scale) + margin) // ALIGNMENT) * ALIGNMENT)
+        for stop, size in ((roi.bottom, height), (roi.right, width))
+    )
     return Rect(top, left, bottom - top, right - left)
 
 

@@ -25,8 +25,17 @@ class FullEngine:
 
     kind = "full"
 
-    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float,
-                 reason: str, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        restorer: nn.Module,
+        observation: Tensor,
+        roi: Rect,
+        *,
+        precision: str,
+        memory_gb: float,
+        reason: str,
+        compiled: bool = False,
+    ) -> None:
         self.reason = reason
         self.compiled = compiled
         self.roi = roi
@@ -56,6 +65,7 @@ class FullEngine:
 
     def in_batches_of(self, batch: int) -> Callable[[Rect, Tensor], Tensor]:
         """Return `outputs` with that many rows a batch from then on."""
+
         def run(block: Rect, patches: Tensor) -> Tensor:
             self.batch = batch
             return self.outputs(block, patches)

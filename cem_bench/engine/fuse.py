@@ -80,8 +80,13 @@ def _attention(record: _Record, call: Call) -> Call | None:
     queries = scores.args[0]
     if not isinstance(queries, Ref) or record.calls[queries.index].shape[-1] > scores.shape[-1]:
         return None  # fewer scores than queries (attention over channels): nothing to save
-    return replace(call, name="scaled_dot_product_attention", fn=functional.scaled_dot_product_attention,
-                   args=(queries, turned.args[0], call.args[1]), kwargs={"attn_mask": mask, "scale": scale})
+    return replace(
+        call,
+        name="scaled_dot_product_attention",
+        fn=functional.scaled_dot_product_attention,
+        args=(queries, turned.args[0], call.args[1]),
+        kwargs={"attn_mask": mask, "scale": scale},
+    )
 
 
 def _activated(record: _Record, call: Call) -> Call | None:

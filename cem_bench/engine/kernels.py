@@ -47,5 +47,9 @@ def in_one_kernel(call: Call) -> Call:
 
 def _available(weight: Any) -> bool:
     """Whether the kernel exists for these weights: single precision on a CPU, a torch built with oneDNN."""
-    return (weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-            and hasattr(torch.ops.mkldnn, "_linear_pointwise"))
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )

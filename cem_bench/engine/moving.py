@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from cem_bench.engine.trace import Call, Ref
 
 
-
-
 def reshape(call: Call, layouts: Layouts) -> Step | None:
     """Views: positions stay, windows are split off or merged back."""
     (ref,) = inputs_of(call)[:1]
@@ -103,7 +101,7 @@ def _full_index(index: tuple[Any, ...], ndim: int) -> list[Any]:
     if Ellipsis not in [item for item in index if item is Ellipsis]:
         return [*index, *rest]
     place = next(i for i, item in enumerate(index) if item is Ellipsis)
-    return [*index[:place], *rest, *index[place + 1:]]
+    return [*index[:place], *rest, *index[place + 1 :]]
 
 
 def _moved(call: Call, ref: Ref, layout: Layout, pair: read.Pair, then: Callable[[Tensor], Tensor]) -> Step:
@@ -112,8 +110,10 @@ def _moved(call: Call, ref: Ref, layout: Layout, pair: read.Pair, then: Callable
     def run(region: Rect, values: Values, rows: int) -> Tensor:
         value = then(values[ref])
         inside = read.need(pair, region)
-        for name, source, start, stop, origin in (("y", pair[0], region.top, region.bottom, inside.top),
-                                                  ("x", pair[1], region.left, region.right, inside.left)):
+        for name, source, start, stop, origin in (
+            ("y", pair[0], region.top, region.bottom, inside.top),
+            ("x", pair[1], region.left, region.right, inside.left),
+        ):
             chosen = source.first[start:stop] - origin
             places = [axis for axis, atoms in enumerate(layout.axes) if len(atoms) == 1 and atoms[0][0] == name]
             if places and (len(chosen) != value.shape[places[0]] or (chosen[1:] - chosen[:-1] != 1).any()):
@@ -189,5 +189,3 @@ def pad(call: Call, layouts: Layouts) -> Step | None:
             sources.append(read.gather(_BORDERS[mode](index, (low, high)), size))
     step = _moved(call, ref, after, (sources[0], sources[1]), lambda value: value)
     return replace(step, fill=float(argument(call, 3, "value") or 0.0))
-
-

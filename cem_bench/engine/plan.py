@@ -58,8 +58,12 @@ class Material:
     def empty(self, layout: Layout, rows: int, region: Rect) -> Tensor:
         """Return an opened tensor for a region; images channels last on a CPU, where convolutions like it best."""
         last = self.device.type == "cpu" and layout.is_image and layout.opens
-        return torch.empty(layout.opened_shape(rows, region), dtype=self.dtype, device=self.device,
-                           memory_format=torch.channels_last if last else torch.contiguous_format)
+        return torch.empty(
+            layout.opened_shape(rows, region),
+            dtype=self.dtype,
+            device=self.device,
+            memory_format=torch.channels_last if last else torch.contiguous_format,
+        )
 
 
 def plan(program: Program, cone: Cone, rows: int, material: Material, keep: frozenset[Ref]) -> list[Move]:
@@ -80,13 +84,18 @@ def plan(program: Program, cone: Cone, rows: int, material: Material, keep: froz
         region = cone.regions.get(ref)
         if region is None:
             continue
-        spent = tuple(source for source in step.inputs
-                      if program.last_use.get(source) == ref and source not in keep and source in cone.regions)
+        spent = tuple(
+            source
+            for source in step.inputs
+            if program.last_use.get(source) == ref and source not in keep and source in cone.regions
+        )
         if step.whole and _covers(program, cone, step, ref):
             moves.append(Move(ref, _as_recorded(step), spent))
             continue
-        cuts = {source: cut(program, step, source, read.need(pair, region), cone, rows, material)
-                for source, pair in zip(step.inputs, step.reads, strict=True)}
+        cuts = {
+            source: cut(program, step, source, read.need(pair, region), cone, rows, material)
+            for source, pair in zip(step.inputs, step.reads, strict=True)
+        }
         moves.append(Move(ref, _on_windows(step, cuts, region, rows), spent))
     return moves
 
@@ -104,7 +113,8 @@ def _covers(program: Program, cone: Cone, step: Step, ref: Ref) -> bool:
     """Whether all of the op changes, from inputs that are all changed everywhere: then call it as recorded."""
     layouts = program.layouts
     return cone.regions[ref] == layouts[ref].everywhere and all(
-        source in cone.regions and cone.regions[source] == layouts[source].everywhere for source in step.inputs)
+        source in cone.regions and cone.regions[source] == layouts[source].everywhere for source in step.inputs
+    )
 
 
 def _as_recorded(step: Step) -> Cut:

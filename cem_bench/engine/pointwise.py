@@ -59,8 +59,10 @@ def _with_constants(call: Call, layout: Layout, along: int | None) -> tuple[Call
 
     def visit(thing: Any) -> Any:
         if isinstance(thing, Tensor) and thing.ndim:
-            axes = tuple(axis if size > 1 or axis == (("b", 1),) else () for axis, size in
-                         zip(layout.axes[-thing.ndim:], thing.shape, strict=True))
+            axes = tuple(
+                axis if size > 1 or axis == (("b", 1),) else ()
+                for axis, size in zip(layout.axes[-thing.ndim :], thing.shape, strict=True)
+            )
             own = Layout(axes)
             if along is not None:
                 own = own.replaced({along: thing.shape[along]})
@@ -214,8 +216,9 @@ def _row_by_row(call: Call, mask: Ref) -> Run:
 
     def run(region: Rect, values: Values, rows: int) -> Tensor:
         apart = {ref: value.unflatten(0, (rows, -1)) for ref, value in values.items() if ref != mask}
-        return torch.cat([call(lambda ref, row=row: values[mask] if ref == mask else apart[ref][row])
-                          for row in range(rows)])
+        return torch.cat(
+            [call(lambda ref, row=row: values[mask] if ref == mask else apart[ref][row]) for row in range(rows)]
+        )
 
     return run
 

@@ -129,6 +129,7 @@ class Program:
     @property
     def mixing(self) -> list[str]:
         """Ops after which everything is changed, by name and module, in order."""
+
         def mixes(step: Step) -> bool:
             extents = {self.layouts[ref].extent for ref in step.inputs if ref in self.layouts} - {(1, 1)}
             return bool(extents) and (not step.local or step.layout.extent == (1, 1))

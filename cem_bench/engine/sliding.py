@@ -56,11 +56,25 @@ def convolution(call: Call, layouts: Layouts) -> Step | None:
     return Step(call, (ref,), (pair,), after, run, work=float(weight.numel()), whole=True)
 
 
-def _stencils(before: Layout, after: Layout, kernel: tuple[int, ...], stride: tuple[int, int],
-              dilation: tuple[int, int], padding: tuple[int, int]) -> read.Pair:
+def _stencils(
+    before: Layout,
+    after: Layout,
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    padding: tuple[int, int],
+) -> read.Pair:
     rows, columns = (
-        read.stencil(after.extent[axis], before.extent[axis], kernel=kernel[axis], stride=stride[axis],
-                     dilation=dilation[axis], padding=padding[axis]) for axis in (0, 1))
+        read.stencil(
+            after.extent[axis],
+            before.extent[axis],
+            kernel=kernel[axis],
+            stride=stride[axis],
+            dilation=dilation[axis],
+            padding=padding[axis],
+        )
+        for axis in (0, 1)
+    )
     return rows, columns
 
 
@@ -71,11 +85,21 @@ def transposed_convolution(call: Call, layouts: Layouts) -> Step | None:
         return None
     (ref, before), after = known, Layout.image(call.shape)
     weight, bias, groups = argument(call, 1, "weight"), argument(call, 2, "bias"), argument(call, 6, "groups", 1)
-    stride, padding, dilation = (_pair(argument(call, place, name, default)) for place, name, default in (
-        (3, "stride", 1), (4, "padding", 0), (7, "dilation", 1)))
+    stride, padding, dilation = (
+        _pair(argument(call, place, name, default))
+        for place, name, default in ((3, "stride", 1), (4, "padding", 0), (7, "dilation", 1))
+    )
     rows, columns = (
-        read.transposed(after.extent[axis], before.extent[axis], kernel=weight.shape[2 + axis], stride=stride[axis],
-                        dilation=dilation[axis], padding=padding[axis]) for axis in (0, 1))
+        read.transposed(
+            after.extent[axis],
+            before.extent[axis],
+            kernel=weight.shape[2 + axis],
+            stride=stride[axis],
+            dilation=dilation[axis],
+            padding=padding[axis],
+        )
+        for axis in (0, 1)
+    )
     pair = (rows, columns)
 
     def run(region: Rect, values: Values, rows: int) -> Tensor:
@@ -114,16 +138,26 @@ def pooling(call: Call, layouts: Layouts) -> Step | None:
             return _largest(rows_done, 3, kernel[1], stride[1], dilation[1])
         return functional.avg_pool2d(values[ref], kernel, stride)
 
-    return Step(call, (ref,), (pair,), after, run, fill=-float("inf") if largest else 0.0,
-                work=elements(after) * prod(kernel), whole=not largest)
+    return Step(
+        call,
+        (ref,),
+        (pair,),
+        after,
+        run,
+        fill=-float("inf") if largest else 0.0,
+        work=elements(after) * prod(kernel),
+        whole=not largest,
+    )
 
 
 def _largest(value: Tensor, axis: int, kernel: int, stride: int, dilation: int) -> Tensor:
     """Return the maximum of a sliding window along one axis: a maximum over a rectangle is one over rows of them."""
     count = (value.shape[axis] - dilation * (kernel - 1) - 1) // stride + 1
     outside = (slice(None),) * axis
-    shifted = [value[(*outside, slice(start, start + (count - 1) * stride + 1, stride))]
-               for start in range(0, dilation * kernel, dilation)]
+    shifted = [
+        value[(*outside, slice(start, start + (count - 1) * stride + 1, stride))]
+        for start in range(0, dilation * kernel, dilation)
+    ]
     return reduce(torch.maximum, shifted)
 
 

@@ -58,7 +58,6 @@ Layouts = Callable[[Ref], Layout]
 Rule = Callable[[Call, Layouts], Step | None]
 
 
-
 def inputs_of(call: Call) -> tuple[Ref, ...]:
     """Return the references a call reads, each once, in order."""
     return tuple(dict.fromkeys(refs((call.args, call.kwargs))))
@@ -102,5 +101,3 @@ def local(call: Call, layout: Layout, layouts: Layouts, run: Run | None = None, 
     known = more.get("constants", {})
     pairs = tuple(between(layout, known[ref][1] if ref in known else layouts(ref), aligned) for ref in inputs)
     return Step(call, inputs, pairs, layout, run or recall(call), **{"work": elements(layout), **more})
-
-

@@ -22,16 +22,40 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-_ABOUT_SHAPE = frozenset((
-    "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "is_floating_point",
-    "get_device", "element_size", "is_complex", "storage_offset", "__len__", "__get__", "is_inference",
-))
+_ABOUT_SHAPE = frozenset(
+    (
+        "size",
+        "dim",
+        "ndimension",
+        "numel",
+        "nelement",
+        "stride",
+        "is_contiguous",
+        "is_floating_point",
+        "get_device",
+        "element_size",
+        "is_complex",
+        "storage_offset",
+        "__len__",
+        "__get__",
+        "is_inference",
+    )
+)
 
 # Calls that take only the type, shape or device of a tensor: their results are constants.
-_MAKERS = frozenset((
-    "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_full", "new_empty",
-    "new_tensor",
-))
+_MAKERS = frozenset(
+    (
+        "zeros_like",
+        "ones_like",
+        "empty_like",
+        "full_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+        "new_tensor",
+    )
+)
 _CASTS = frozenset({"type_as", "to"})
 
 

@@ -123,9 +123,7 @@ class DRLN(Normalised):
     Source: Anwar and Barnes 2022, 10.1109/TPAMI.2020.3021088.
     """
 
-    def __init__(
-        self, *, features: int = 64, groups: tuple[int, ...] = (3, 3, 3, 3, 4, 4), scale: int = 4
-    ) -> None:
+    def __init__(self, *, features: int = 64, groups: tuple[int, ...] = (3, 3, 3, 3, 4, 4), scale: int = 4) -> None:
         """Builds the layers; see the class for the arguments."""
         super().__init__("learned", 255.0)
         self.groups = groups

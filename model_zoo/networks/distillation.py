@@ -191,9 +191,7 @@ class Distillation(nn.Module):
     Li et al. 2022, 10.1109/CVPRW56347.2022.00099.
     """
 
-    def __init__(
-        self, *, block: str, features: int, blocks: int, scale: int = 4, inner_range: float = 1.0
-    ) -> None:
+    def __init__(self, *, block: str, features: int, blocks: int, scale: int = 4, inner_range: float = 1.0) -> None:
         """Builds the layers; see the class for the arguments."""
         super().__init__()
         self.inner_range = inner_range

@@ -57,9 +57,7 @@ class FSRCNN(nn.Module):
         for _ in range(depth):
             middle += [conv(inner, inner), nn.PReLU(inner)]
         self.mid_part = nn.Sequential(*middle, conv(inner, features, 1), nn.PReLU(features))
-        self.last_part = nn.ConvTranspose2d(
-            features, colours, 9, stride=scale, padding=4, output_padding=scale - 1
-        )
+        self.last_part = nn.ConvTranspose2d(features, colours, 9, stride=scale, padding=4, output_padding=scale - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, colours, h, w) in [0, 1] to (B, colours, h * scale, w * scale)."""

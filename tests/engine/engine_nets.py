@@ -152,12 +152,18 @@ LAYERS = {
     "conv_same": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding="same"),
     "conv_reflect": lambda: nn.Conv2d(CHANNELS, CHANNELS, 5, padding=2, padding_mode="reflect"),
     "conv_replicate": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, padding_mode="replicate"),
-    "down_up": lambda: nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1), nn.ReLU(inplace=True),
-                                     nn.ConvTranspose2d(CHANNELS, CHANNELS, 4, stride=2, padding=1)),
-    "up_down": lambda: nn.Sequential(nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, 1, output_padding=1, bias=False),
-                                     nn.Conv2d(CHANNELS, CHANNELS, 2, stride=2)),
-    "shuffled": lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * CHANNELS, 4 * CHANNELS, 3, padding=1),
-                                      nn.PixelShuffle(2)),
+    "down_up": lambda: nn.Sequential(
+        nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, padding=1),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(CHANNELS, CHANNELS, 4, stride=2, padding=1),
+    ),
+    "up_down": lambda: nn.Sequential(
+        nn.ConvTranspose2d(CHANNELS, CHANNELS, 3, 2, 1, output_padding=1, bias=False),
+        nn.Conv2d(CHANNELS, CHANNELS, 2, stride=2),
+    ),
+    "shuffled": lambda: nn.Sequential(
+        nn.PixelUnshuffle(2), nn.Conv2d(4 * CHANNELS, 4 * CHANNELS, 3, padding=1), nn.PixelShuffle(2)
+    ),
     "relu": lambda: nn.ReLU(inplace=True),
     "prelu": lambda: nn.PReLU(CHANNELS),
     "gelu": nn.GELU,
@@ -165,7 +171,8 @@ LAYERS = {
     "pixel_norm": PixelNorm,
     "pixel_variance": lambda: Same(_by_variance),
     "wide_pool": lambda: Same(
-        lambda x: functional.interpolate(functional.max_pool2d(x, (5, 3), (2, 1), 1, 2), x.shape[-2:])),
+        lambda x: functional.interpolate(functional.max_pool2d(x, (5, 3), (2, 1), 1, 2), x.shape[-2:])
+    ),
     "max_pool": lambda: nn.MaxPool2d(3, 1, 1),
     "avg_pool": lambda: nn.AvgPool2d(3, 1, 1),
     "pool_up": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear")),

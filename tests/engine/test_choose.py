@@ -121,8 +121,10 @@ def test_measured_memory_counts_what_lives_at_once() -> None:
     assert forward_bytes(lambda x: (x + 1) + 1, batch) == 3 * batch.nbytes
 
 
-@pytest.mark.parametrize(("options", "words"), [({"kind": "cones"}, "expected one of auto, cone"),
-                                                ({"precision": "fp16"}, "expected one of fp32, bf16")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"kind": "cones"}, "expected one of auto, cone"), ({"precision": "fp16"}, "expected one of fp32, bf16")],
+)
 def test_unknown_choices_are_refused_by_name(options: dict[str, str], words: str, observation: Tensor) -> None:
     with pytest.raises(ValueError, match=words):
         prepare(nn.Identity(), observation, ROI, **options)
@@ -168,8 +170,9 @@ class Gated(nn.Module):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("kind", ["full", "cone"])
-def test_compiled_code_agrees_with_plain_forwards(kind: str, observation: Tensor, tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_agrees_with_plain_forwards(
+    kind: str, observation: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
     net = Gated().eval()

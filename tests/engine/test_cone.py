@@ -156,18 +156,22 @@ class Scores(nn.Module):
 BIAS = image(4, 16, 16) * 8
 
 
-@pytest.mark.parametrize(("between", "channels", "is_fused"), [
-    (lambda scores: scores, 4, True),
-    (lambda scores: scores * 3.5 + BIAS, 4, True),
-    (lambda scores: scores + BIAS[:1] + BIAS[:, :1], 4, True),
-    (lambda scores: functional.dropout(scores + BIAS, 0.0), 4, False),
-    (lambda scores: (scores + BIAS) * 2, 4, False),
-    (lambda scores: scores.square() + BIAS, 4, False),
-    (lambda scores: scores + scores.mean(-1, keepdim=True) * BIAS, 4, False),
-    (lambda scores: scores, 20, False),
-])
+@pytest.mark.parametrize(
+    ("between", "channels", "is_fused"),
+    [
+        (lambda scores: scores, 4, True),
+        (lambda scores: scores * 3.5 + BIAS, 4, True),
+        (lambda scores: scores + BIAS[:1] + BIAS[:, :1], 4, True),
+        (lambda scores: functional.dropout(scores + BIAS, 0.0), 4, False),
+        (lambda scores: (scores + BIAS) * 2, 4, False),
+        (lambda scores: scores.square() + BIAS, 4, False),
+        (lambda scores: scores + scores.mean(-1, keepdim=True) * BIAS, 4, False),
+        (lambda scores: scores, 20, False),
+    ],
+)
 def test_attention_written_out_becomes_one_call_only_where_that_is_the_same(
-        between: Callable[[Tensor], Tensor], channels: int, is_fused: bool) -> None:
+    between: Callable[[Tensor], Tensor], channels: int, is_fused: bool
+) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = Scores(between, channels).eval()
