@@ -125,6 +125,34 @@ class Store:
         self._waiting.clear()
         self._flushed = time.monotonic()
 
+    def remove(self, names: Iterable[tuple[int, int]]) -> int:
+        """Take rows out of the store, on disk at once: what a proof refuted is never served again.
+
+        Args:
+            names: (block, k) of every draw to remove, or (block, target) of a matrix. Removing draw k of a block
+                removes its later draws too: a block's draws are 0, 1, 2, ... without a gap.
+
+        Returns:
+            The number of rows removed.
+
+        Raises:
+            OSError: if the folder cannot be written; rows that are not removed on disk yet stay in memory too.
+        """
+        self.flush()
+        first = pd.DataFrame(sorted(names), columns=ORDER[self.kind]).astype(np.int64)
+        if self.kind == "draws":
+            first = first.groupby("block", as_index=False).min()
+        before = len(self._rows)
+        for path in sorted(self.folder.glob(f"{self.kind}-*.parquet")):
+            table = pd.read_parquet(path)
+            gone = _named(table, first, self.kind)
+            if gone.all():
+                path.unlink()
+            elif gone.any():
+                write_atomically(path, table[~gone].to_parquet(index=False))
+        self._rows = read_rows(self.folder, self.kind)
+        return before - len(self._rows)
+
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write the provenance of the last session, with the sha256 of every shard and their root hash."""
         self.flush()
@@ -157,6 +185,14 @@ def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -
             raise ValueError(f"Draws of block {block} are not 0 to {len(rows) - 1}, each once: a shard is lost.")
         effects[int(block)] = values[rows]  # pyright: ignore[reportArgumentType]
     return effects
+
+
+def _named(table: pd.DataFrame, names: pd.DataFrame, kind: str) -> np.ndarray:
+    """Return which rows are to go: in a table of draws those from the named k on, else those named."""
+    if kind == "draws":
+        first = table["block"].map(names.set_index("block")["k"])
+        return (table["k"] >= first).to_numpy()
+    return pd.MultiIndex.from_frame(table[ORDER[kind]]).isin(pd.MultiIndex.from_frame(names))
 
 
 def _sha256(path: Path) -> str:
