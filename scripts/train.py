@@ -24,7 +24,7 @@ from cem_bench.heap import keep_freed_memory
 from model_zoo.cards import Card
 from model_zoo.compat import basicsr, training_library
 from model_zoo.loading import build_card
-from model_zoo.training import Crops, Maker, Recipe, measure, publish, train
+from model_zoo.training import Crops, Maker, Recipe, measure, publish, train, warm_start
 from model_zoo.training.split import photographs, training_images
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -45,20 +45,27 @@ def run(spec: DictConfig) -> None:
     """Train one member, from its last checkpoint if there is one; measure and publish it unless `weights` is null."""
     training_library("accelerate")  # a missing library is said before anything is made
     basicsr("losses")
-    name = spec.name + (f"_seed{spec.seed}" if spec.seed else "")
+    name = of_seed(spec.name, spec.seed)
     folder = Path(spec.outputs) / name
     commit = first_commit(folder)
     images, manifest = photographs(spec.photographs) if spec.photographs else training_images(spec.data_root)
     makers = [degradation_maker(node) for node in spec.degradations]
     network = build(spec)
-    state = train(network, Crops(images, makers, spec.crop, spec.seed), Recipe(**spec.recipe), folder)
+    start = warm_start(network, of_seed(spec.warm_start, spec.seed)) if spec.warm_start else None
+    crops = Crops(images, makers, spec.crop, spec.seed, alike=spec.recipe.batch)
+    state = train(network, crops, Recipe(**spec.recipe), folder)
     print(f"{name}: {state['step']} steps, {state['seconds']:.0f} s, training PSNR {state['psnr']:.2f} dB")
     if spec.weights is None:
         return
-    trained_on = {"images": len(images), "manifest": manifest, "commit": commit}
+    trained_on = {"images": len(images), "manifest": manifest, "commit": commit, "warm_start": start}
     record = {**describe(name, spec), **trained_on, **{f"training_{key}": value for key, value in state.items()}}
     facts = publish(network, record, lambda net: check(net, spec), Path(spec.weights), Path(spec.cards))
     print(f"{name}: {spec.check} {facts['psnr']} dB, {facts['precision']}, sha256 {facts['sha256']}")
+
+
+def of_seed(name: str, seed: int) -> str:
+    """Name of a member's training with this seed; the first, 0, carries the member's own."""
+    return name + (f"_seed{seed}" if seed else "")
 
 
 def build(spec: DictConfig) -> torch.nn.Module:

@@ -5,5 +5,18 @@ from model_zoo.training.loop import Recipe, train
 from model_zoo.training.measure import every_test, measure, pairs, score
 from model_zoo.training.publish import publish
 from model_zoo.training.split import read_split
+from model_zoo.training.warm_start import warm_start
 
-__all__ = ["Crops", "Maker", "Recipe", "every_test", "measure", "pairs", "publish", "read_split", "score", "train"]
+__all__ = [
+    "Crops",
+    "Maker",
+    "Recipe",
+    "every_test",
+    "measure",
+    "pairs",
+    "publish",
+    "read_split",
+    "score",
+    "train",
+    "warm_start",
+]

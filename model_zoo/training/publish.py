@@ -90,8 +90,17 @@ def _card(record: Mapping[str, Any]) -> dict[str, Any]:
         "options": record["options"],
         "checkpoint": f"{record['name']}.safetensors",
         **record["card"],
+        **_warm_start(record),
         "parameters": record["parameters"],
         "reach": record["reach"],
         "sha256": record["sha256"],
         "measured": None if record["psnr"] is None else round(record["psnr"], 3),
     }
+
+
+def _warm_start(record: Mapping[str, Any]) -> dict[str, str]:
+    """The card's line on training with the weights it started from, where it did not start from nothing."""
+    if not record.get("warm_start"):
+        return {}
+    parts = (record["card"].get("training"), f"fine-tuned from the weights of {record['warm_start']['name']}")
+    return {"training": "; ".join(part for part in parts if part)}
