@@ -1,29 +1,53 @@
-"""Causal Effect Maps of image restoration networks."""
+"""Causal Effect Maps of image restoration networks: the public door.
+
+Everything that a user needs is a name of this package; each is imported when it is first used, so that tables and
+figures never import torch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cem_bench.cell import Cell
-    from cem_bench.degrade import Bicubic, Noise, Rain
-    from cem_bench.donors import DonorPool
-    from cem_bench.geometry import Rect
-    from cem_bench.restore import as_model
-    from cem_bench.sampling import Paper
-    from cem_bench.scene import Scene
+    from cem_bench.inputs.degradations import Bicubic, Noise, Rain
+    from cem_bench.inputs.donors import DonorPool
+    from cem_bench.inputs.geometry import Rect
+    from cem_bench.inputs.scene import Scene
+    from cem_bench.measuring.cell import Cell, Options
+    from cem_bench.measuring.measure import measure
+    from cem_bench.models.model import as_model
+    from cem_bench.sampling.rules import Paper, Uniform
+    from cem_bench.sampling.sequential import Sequential
 
-__all__ = ["Bicubic", "Cell", "DonorPool", "Noise", "Paper", "Rain", "Rect", "Scene", "as_model"]
+__all__ = [
+    "Bicubic",
+    "Cell",
+    "DonorPool",
+    "Noise",
+    "Options",
+    "Paper",
+    "Rain",
+    "Rect",
+    "Scene",
+    "Sequential",
+    "Uniform",
+    "as_model",
+    "measure",
+]
 
 _WHERE = {
-    "Bicubic": "degrade",
-    "Cell": "cell",
-    "DonorPool": "donors",
-    "Noise": "degrade",
-    "Paper": "sampling",
-    "Rain": "degrade",
-    "Rect": "geometry",
-    "Scene": "scene",
-    "as_model": "restore",
+    "Bicubic": "inputs.degradations",
+    "Cell": "measuring.cell",
+    "DonorPool": "inputs.donors",
+    "Noise": "inputs.degradations",
+    "Options": "measuring.cell",
+    "Paper": "sampling.rules",
+    "Rain": "inputs.degradations",
+    "Rect": "inputs.geometry",
+    "Scene": "inputs.scene",
+    "Sequential": "sampling.sequential",
+    "Uniform": "sampling.rules",
+    "as_model": "models.model",
+    "measure": "measuring.measure",
 }
 
 

@@ -13,19 +13,19 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cem_bench.heap import keep_freed_memory
-from cem_bench.overrides import check_overrides
-from cem_bench.sweep import Sweep, included, plan, rois_beside
-from cem_bench.wiring import CONF, build_cell, parts_of, register, why_no_model, why_no_scene
+from cem_bench.engine.allocator import keep_freed_memory
+from cem_bench.run.build import CONF, build_cell, parts_of, register, why_no_model, why_no_scene
+from cem_bench.run.overrides import check_overrides
+from cem_bench.run.sweep import Sweep, included, plan, rois_beside
 
 if TYPE_CHECKING:
-    from cem_bench.cell import Cell
+    from cem_bench.measuring.cell import Cell
 
 
 def run(config: DictConfig, overrides: list[str]) -> None:
     """Measure one cell and write map, figure, record and page."""
-    from cem_bench.measure import measure
-    from cem_bench.publish import progress_bar, publish, summary_table
+    from cem_bench.measuring.measure import measure
+    from cem_bench.run.publish import progress_bar, publish, summary_table
 
     cell = build_cell(config)
     if config.roi == "grid":
@@ -39,10 +39,10 @@ def run(config: DictConfig, overrides: list[str]) -> None:
 
 def run_matrix(config: DictConfig, cell: Cell) -> None:
     """Measure the effect of every block on every output block and write matrix, decay and record."""
-    from cem_bench.measure import measure_matrix
-    from cem_bench.publish import progress_bar
-    from cem_bench.publish_matrix import matrix_table, publish_matrix
-    from cem_bench.sampling import Uniform
+    from cem_bench.measuring.measure import measure_matrix
+    from cem_bench.report.matrix_page import matrix_table, publish_matrix
+    from cem_bench.run.publish import progress_bar
+    from cem_bench.sampling.rules import Uniform
 
     if not isinstance(cell.rule, Uniform):
         raise ValueError("roi=grid draws the same number for every block: use sampling=uniform sampling.n=8, say.")
@@ -53,10 +53,10 @@ def run_matrix(config: DictConfig, cell: Cell) -> None:
 
 def run_member(config: DictConfig, overrides: list[str]) -> str:
     """Measure one cell of an experiment for its report and return one line on it."""
-    from cem_bench.lam import keep_lam
-    from cem_bench.measure import measure
-    from cem_bench.member import enlist
-    from cem_bench.publish import progress_bar
+    from cem_bench.measuring.entry import enlist
+    from cem_bench.measuring.lam import keep_lam
+    from cem_bench.measuring.measure import measure
+    from cem_bench.run.publish import progress_bar
 
     cell = build_cell(config)
     title = f"{cell.model.name} on {cell.scene.name}"
@@ -119,7 +119,7 @@ def run_parts(names: list[str], others: list[str]) -> int:
 def report(sweep: Sweep, failures: list[str], cells: int) -> None:
     """Keep what the sweep could not run, and write tables, figures and page of its experiment."""
     from cem_bench.report import write_report
-    from cem_bench.store import write_atomically
+    from cem_bench.store.draws import write_atomically
 
     given = {key: value for key, _, value in (text.partition("=") for text in sweep.fixed)}
     output, palette = Path(given.get("output", "results")), given.get("palette", "paper")

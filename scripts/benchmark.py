@@ -123,7 +123,7 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
     """Draw ratio against target for every scene, and the growth of the cost of a draw."""
     from matplotlib.figure import Figure
 
-    from cem_bench.report.style import WIDTH, style
+    from cem_bench.figures.style import WIDTH, style
 
     kinds = [kind for kind in dict.fromkeys(row["what"] for row in cost) if "torch.compile" not in kind]  # two numbers
     with style():

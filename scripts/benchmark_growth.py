@@ -16,7 +16,7 @@ from benchmark_scenes import BLOCK, FINE, as_tensor, clean_image, donors, networ
 from torch import nn
 
 from cem_bench.engine import prepare
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 
 def growth() -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from cem_bench.engine import Engine, prepare  # noqa: E402
 from cem_bench.engine.choose import sample_blocks  # noqa: E402
 from cem_bench.engine.cone import ConeEngine  # noqa: E402
 from cem_bench.engine.full import FullEngine  # noqa: E402
-from cem_bench.geometry import Rect  # noqa: E402
+from cem_bench.inputs.geometry import Rect  # noqa: E402
 
 TOL = 0.01
 MOST_DB = 1e-3

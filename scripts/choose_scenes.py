@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cem_bench.geometry import Rect
-from cem_bench.images import locate
+from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.images import locate
 
 SEED, CROP, ROI, STEP, MARGIN, EACH = 20251, 128, 32, 8, 24, 4
 SHIPPED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")

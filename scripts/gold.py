@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 import model_zoo
-from cem_bench.degrade import Bicubic, Degradation, Noise
-from cem_bench.donors import DonorPool, pool_from_images
 from cem_bench.engine import Engine, prepare
-from cem_bench.geometry import Rect
-from cem_bench.images import locate, read_rgb
-from cem_bench.intervene import true_patches
-from cem_bench.outcome import psnr, psnr_8bit
+from cem_bench.inputs.degradations import Bicubic, Degradation, Noise
+from cem_bench.inputs.donors import DonorPool, pool_from_images
+from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.images import locate, read_rgb
+from cem_bench.inputs.interventions import true_patches
+from cem_bench.measuring.outcome import psnr, psnr_8bit
 from cem_bench.stats.strata import strata_of_patches
 
 PHOTOGRAPHS = (

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 import model_zoo
-from cem_bench.report.style import WIDTH, colours_of, markers_of, style
+from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
 from model_zoo.training import every_test, measure
 from scripts.trained_page import page
 

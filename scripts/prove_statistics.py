@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from statistics_page import readme
 
-from cem_bench.report.style import WIDTH, colours_of, markers_of, style
-from cem_bench.sequential import Sequential
+from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
+from cem_bench.sampling.sequential import Sequential
 from cem_bench.stats.estimates import robust_interval, skew_interval, t_interval
 from cem_bench.stats.simulate import (
     Gold,

@@ -21,11 +21,11 @@ import torch
 from tqdm import tqdm
 
 import model_zoo
-from cem_bench.bench import to_tensor
 from cem_bench.engine import prepare
-from cem_bench.geometry import Rect
-from cem_bench.outcome import psnr_8bit
-from cem_bench.restore import as_model
+from cem_bench.inputs.geometry import Rect
+from cem_bench.measuring.outcome import psnr_8bit
+from cem_bench.measuring.prepared import to_tensor
+from cem_bench.models.model import as_model
 
 TABLE = Path(__file__).resolve().parents[1] / "results" / "benchmark" / "replay.csv"
 ALLOWED_DB = 0.002  # what the recordings' own page allows

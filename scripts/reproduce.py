@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from cem_bench.__main__ import run_parts
-from cem_bench.sweep import Sweep, included, plan
-from cem_bench.wiring import CONF, register, wanted, why_no_model, why_no_scene
+from cem_bench.run.build import CONF, register, wanted, why_no_model, why_no_scene
+from cem_bench.run.sweep import Sweep, included, plan
 
 OUTPUT = Path("results")
 GUESS_SECONDS = 60.0  # a cell of a model that no table of the experiment holds

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.report.pages import markdown
-from cem_bench.stats.sequential import DOUBT_SHARE
+from cem_bench.stats.looks import DOUBT_SHARE
 from cem_bench.stats.simulate import Gold
 
 PAGE = """# Statistics, proven by simulation
@@ -43,7 +43,7 @@ the runs stop it early, with a mean too low); `sampling=sequential` now goes up 
 
 Why an interval after stopping is wider: few draws that happen to look calm stop a block, and a few donors of large
 effect that they lack would have moved its mean. So skewness may lengthen a side of such an interval but not shorten it,
-and where the stop was in doubt (`CLEAR_CALM`, `CLEAR_LEVEL` in `cem_bench/stats/sequential.py`) it may err only
+and where the stop was in doubt (`CLEAR_CALM`, `CLEAR_LEVEL` in `cem_bench/stats/looks.py`) it may err only
 {doubt:.0%} as often. A block that any of its draws would have stopped, or that went to the last look, pays nothing.
 
 Tried for fewer draws and left (200 to 500 runs each, scripts not kept):

@@ -19,8 +19,8 @@ import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from cem_bench.geometry import Rect
-from cem_bench.heap import keep_freed_memory
+from cem_bench.engine.allocator import keep_freed_memory
+from cem_bench.inputs.geometry import Rect
 from model_zoo.cards import Card
 from model_zoo.compat import basicsr, training_library
 from model_zoo.loading import build_card

@@ -17,12 +17,12 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cem_bench.figures import BOUND_DB, Look
-from cem_bench.overrides import check_overrides
-from cem_bench.publish import progress_bar
-from cem_bench.validity import probe
-from cem_bench.validity_page import figure_of, judge, write_page
-from cem_bench.wiring import CONF, build_cell, register
+from cem_bench.figures.map import BOUND_DB, Look
+from cem_bench.measuring.validity import probe
+from cem_bench.report.validity_page import figure_of, judge, write_page
+from cem_bench.run.build import CONF, build_cell, register
+from cem_bench.run.overrides import check_overrides
+from cem_bench.run.publish import progress_bar
 
 RULE = ["sampling=uniform", "sampling.n=16"]
 

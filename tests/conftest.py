@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from cem_bench.donors import DonorPool
-from cem_bench.geometry import Rect
-from cem_bench.scene import Scene
+from cem_bench.inputs.donors import DonorPool
+from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.scene import Scene
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from cem_bench.geometry import Rect
-from cem_bench.lam import attribution, blurred, texture
+from cem_bench.inputs.geometry import Rect
+from cem_bench.measuring.lam import attribution, blurred, texture
 
 ROI = Rect(10, 12, 8, 8)
 

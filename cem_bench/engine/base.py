@@ -12,7 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cem_bench.geometry import Rect
+    from cem_bench.inputs.geometry import Rect
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCH_COST = 0.4  # what a batch costs besides its rows, in rows (on a CPU: 0.2 for SwinIR, more where ops are small)

@@ -10,7 +10,7 @@ from cem_bench.engine.base import PRECISIONS, Engine, EngineError, exact_arithme
 from cem_bench.engine.cone import TOLERANCE, ConeEngine
 from cem_bench.engine.crop import CropEngine
 from cem_bench.engine.full import FullEngine
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ from cem_bench.engine.base import (
 from cem_bench.engine.compiled import Start, whole
 from cem_bench.engine.plan import Material, Move, plan, run
 from cem_bench.engine.program import IMAGE, Cone, Program
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

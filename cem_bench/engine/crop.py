@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from cem_bench.engine.base import PRECISIONS, EngineError
 from cem_bench.engine.full import FullEngine
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from cem_bench.geometry import Rect
+    from cem_bench.inputs.geometry import Rect
 
 # Convolution libraries keep packed copies of what they read and write: twice the tensors' own bytes is safe.
 WORKSPACE = 2.0

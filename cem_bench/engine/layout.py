@@ -13,7 +13,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ import torch
 from cem_bench.engine import reads as read
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.step import Step, argument, axes_of, between, inputs_of, local, recall
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
     from torch import Tensor

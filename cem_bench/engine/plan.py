@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cem_bench.engine.program import Cone, Program
     from cem_bench.engine.step import Step, Values
     from cem_bench.engine.trace import Ref
-    from cem_bench.geometry import Rect
+    from cem_bench.inputs.geometry import Rect
 
 Cut = Callable[["Values"], "Tensor"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cem_bench.engine.layout import Axis
     from cem_bench.engine.step import Layouts, Rule, Run, Step, Values
     from cem_bench.engine.trace import Call
-    from cem_bench.geometry import Rect
+    from cem_bench.inputs.geometry import Rect
 
 
 def pointwise(call: Call, layouts: Layouts) -> Step | None:

@@ -16,7 +16,7 @@ from cem_bench.engine.fuse import fused
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.rules import RULES, step_for
 from cem_bench.engine.trace import Ref, trace
-from cem_bench.geometry import Rect, hull
+from cem_bench.inputs.geometry import Rect, hull
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

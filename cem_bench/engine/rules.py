@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from cem_bench.engine.step import Layouts, Rule, Values
     from cem_bench.engine.trace import Call
-    from cem_bench.geometry import Rect
+    from cem_bench.inputs.geometry import Rect
 
 _POINTWISE = (
     "relu",

@@ -14,7 +14,7 @@ from cem_bench.engine.layout import Layout
 from cem_bench.engine.trace import Call, Ref, refs
 
 if TYPE_CHECKING:
-    from cem_bench.geometry import Rect
+    from cem_bench.inputs.geometry import Rect
 
 Values = dict[Ref, Tensor]
 Run = Callable[["Rect", Values, int], Tensor]

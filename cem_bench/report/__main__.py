@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cem_bench.archive import keep, restore
 from cem_bench.report.claims import write_claims
 from cem_bench.report.dictionary import write_dictionary
 from cem_bench.report.quotes import requote
 from cem_bench.report.write import write_report
+from cem_bench.store.archive import keep, restore
 
 USAGE = "expected experiment=NAME, claims, keep or restore, and of"
 KEYS = {"experiment": "", "palette": "paper", "output": "results"}

@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from cem_bench import maps
-from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import over_images, within_images
-from cem_bench.report.style import TICKS, WIDTH, colours_of, markers_of, style
-from cem_bench.sampling import Uniform
+from cem_bench.figures.style import TICKS, WIDTH, colours_of, markers_of, style
+from cem_bench.sampling.rules import Uniform
 from cem_bench.stats.repeat import repeatability
+from cem_bench.store import maps
+from cem_bench.store.cells import StoredCell
+from cem_bench.store.quantities import over_images, within_images
 
 SHOWN = (
     ("size_db", "sum of |effect|, dB"),

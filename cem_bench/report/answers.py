@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cem_bench import maps
 from cem_bench.report.ablations import SETTINGS, agreement, setting_table, varied
 from cem_bench.report.decided import FEW, colours_table
-from cem_bench.report.measures import over_images
 from cem_bench.stats.compare import cluster_mean
 from cem_bench.stats.scale import SHARE
+from cem_bench.store import maps
+from cem_bench.store.quantities import over_images
 
 if TYPE_CHECKING:
     from cem_bench.report.write import Experiment

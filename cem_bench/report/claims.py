@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from cem_bench.figures import save_figure
-from cem_bench.report import pages, plots
-from cem_bench.report.kept import read_table
+from cem_bench.figures import curves
+from cem_bench.figures.map import save_figure
+from cem_bench.report import pages
+from cem_bench.report.earlier import read_table
 from cem_bench.report.quotes import quote, tally
 from cem_bench.report.tables import KEYS
 from cem_bench.report.write import CONF
 from cem_bench.stats.compare import crossed_mean, sign_flip
-from cem_bench.store import write_atomically
+from cem_bench.store.draws import write_atomically
 
 EXPECTED = {"greater": "above", "less": "below", "equal": "within"}
 
@@ -117,7 +118,7 @@ def write_claims(output: Path) -> list[Path]:
     write_atomically(output / "claims.csv", claims.to_csv(index=False, float_format="%.5g").encode())
     figures, folder = [], output / "claims"
     for insight, part in claims[claims["images"] > 0].groupby("insight"):
-        figures += save_figure(plots.forest_plot(part), folder / f"insight_{insight}")
+        figures += save_figure(curves.forest_plot(part), folder / f"insight_{insight}")
     page = folder / "README.md"
     write_atomically(page, _page(claims, said).encode())
     return [output / "claims.csv", *figures, page]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from cem_bench import maps
-from cem_bench.report.collect import StoredCell
-from cem_bench.sampling import Uniform
+from cem_bench.sampling.rules import Uniform
 from cem_bench.stats.verdicts import NONE, UNDECIDED
+from cem_bench.store import maps
+from cem_bench.store.cells import StoredCell
 
 FEW = Uniform(3)  # the published rule's first look at every block
 

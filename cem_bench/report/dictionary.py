@@ -9,9 +9,9 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cem_bench.report import pages
-from cem_bench.report.compared import comparisons
+from cem_bench.report.paper_comparisons import comparisons
 from cem_bench.report.write import CONF
-from cem_bench.store import write_atomically
+from cem_bench.store.draws import write_atomically
 
 ENDS = ("_low", "_high")
 COLUMNS = {

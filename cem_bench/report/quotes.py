@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cem_bench.store import write_atomically
+from cem_bench.store.draws import write_atomically
 
 QUOTE = re.compile(r"\S+ (?:dB|px) \[\S+ \S+\] \((\d[a-z]) [^)]*\)")  # +0.55 dB [+0.23, +0.87] (2b contradicts, ...)
 TALLY = re.compile(r"(?<=\| insight )(\d): [^|]+(?= \|)")  # | insight 2: 3 supports, 2 contradicts, 3 undecided |

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import SHARES, measure_cell, over_images, ring_sizes, within_images
 from cem_bench.stats.compare import cluster_test
 from cem_bench.stats.decay import compare_decay, decay
+from cem_bench.store.cells import StoredCell
+from cem_bench.store.quantities import SHARES, measure_cell, over_images, ring_sizes, within_images
 
 GROUP = ["model", "variant", "task"]
 RING_COLUMNS = ("distance_px", "first_db", "second_db", "estimate", "low", "high", "p_ring")

@@ -13,12 +13,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from cem_bench.figures import save_figure
-from cem_bench.report import ablations, lam_rows, pages, panels, plots
-from cem_bench.report.collect import PICTURES, StoredCell, has_cells, read_cells
-from cem_bench.report.kept import kept_rows, pictures_of, whole_decay, whole_pairs, with_earlier
+from cem_bench.figures import curves, panels
+from cem_bench.figures.map import save_figure
+from cem_bench.report import ablations, lam_agreement, pages
+from cem_bench.report.earlier import kept_rows, pictures_of, whole_decay, whole_pairs, with_earlier
 from cem_bench.report.tables import cells_table, paired_table, summary_table
-from cem_bench.store import write_atomically
+from cem_bench.store.cells import PICTURES, StoredCell, has_cells, read_cells
+from cem_bench.store.draws import write_atomically
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
 PAIRED = ("psnr_roi_db", "positive_mass_db", "negative_mass_db", "far_mass_db", "r90_px")
@@ -111,7 +112,7 @@ def read_experiment(name: str, output: Path, palette: str) -> Experiment:
 
 
 def _agreement(cells: Sequence[StoredCell], earlier: Path) -> pd.DataFrame:
-    return with_earlier(lam_rows.agreement_table(cells), earlier, ["model", "scene"])
+    return with_earlier(lam_agreement.agreement_table(cells), earlier, ["model", "scene"])
 
 
 def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Path]:
@@ -197,19 +198,19 @@ def _figures(experiment: Experiment) -> dict[str, Callable[[], Figure]]:
     if ablations.varied(options):
         found["setting"] = lambda: ablations.figure(experiment.table, options)
     elif options.get("verdicts"):
-        found["verdicts"] = lambda: plots.verdict_plot(summary, look)
+        found["verdicts"] = lambda: curves.verdict_plot(summary, look)
     else:
-        found["masses"] = lambda: plots.mass_plot(summary, look)
-        found["radius"] = lambda: plots.radius_plot(summary)
+        found["masses"] = lambda: curves.mass_plot(summary, look)
+        found["radius"] = lambda: curves.radius_plot(summary)
         if len(experiment.decay):
-            found["decay"] = lambda: plots.decay_plot(experiment.decay)
+            found["decay"] = lambda: curves.decay_plot(experiment.decay)
         if len(experiment.paired_decay):
-            found["decay_paired"] = lambda: plots.paired_decay_plot(experiment.paired_decay)
-        found["verdicts"] = lambda: plots.verdict_plot(summary, look)
+            found["decay_paired"] = lambda: curves.paired_decay_plot(experiment.paired_decay)
+        found["verdicts"] = lambda: curves.verdict_plot(summary, look)
     if layout := options.get("summary_figure"):
         found["multitask"] = lambda: panels.multitask_figure(experiment.table, layout, experiment.palette)
     if options.get("lam_steps"):
-        found["lam_against_cem"] = lambda: lam_rows.agreement_plot(experiment.lam)
+        found["lam_against_cem"] = lambda: lam_agreement.agreement_plot(experiment.lam)
     return found
 
 
@@ -244,7 +245,7 @@ def _scenes(experiment: Experiment, shown: Path, private: Path) -> tuple[list[Pa
             figure = panels.scene_figure(part, experiment.palette)
             paths += save_figure(figure, folder / stem) if folder is shown else _private(figure, folder / stem)
         if folder is shown and experiment.options.get("lam_steps"):
-            paths += save_figure(lam_rows.lam_figure(cells, experiment.palette), folder / f"lam_{name}")
+            paths += save_figure(lam_agreement.lam_figure(cells, experiment.palette), folder / f"lam_{name}")
         if scene in scenes[:1]:
             paths += _pair(experiment, cells, shown / f"difference_{name}")
     return paths, left

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem_bench.stats.estimates import RESOLUTION, Estimate, robust_interval
-from cem_bench.stats.sequential import by_length, interval, sequential_p_values, strata_count
+from cem_bench.stats.looks import by_length, interval, sequential_p_values, strata_count
 from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE, UNDECIDED, decide
 
 __all__ = ["BlockTable", "block_table"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cem_bench.stats.estimates import RESOLUTION, Estimate, skew_interval
-from cem_bench.stats.sequential import interval, look_p_values, stronger
+from cem_bench.stats.looks import interval, look_p_values, stronger
 from cem_bench.stats.verdicts import NONE, UNDECIDED, PValues, decide, p_values
 
 __all__ = ["Gold", "Outcome", "load_gold", "replay_fixed", "replay_paper", "replay_sequential", "score"]

@@ -15,7 +15,7 @@ from cem_bench.engine.base import Untouched, in_batches
 from cem_bench.engine.cone import ConeEngine
 from cem_bench.engine.full import FullEngine
 from cem_bench.engine.memory import forward_bytes
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 
 class Unrecorded(nn.Module):

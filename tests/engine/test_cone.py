@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from cem_bench.engine import prepare
 from cem_bench.engine.base import intervened
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 SIDE = (16, 20)
 PLACES = [  # ROI and block: overlapping, in corners, the whole output, far apart

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cem_bench.engine import prepare
 from cem_bench.engine.cone import ConeEngine
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 
 
 class Perceptron(nn.Module):

@@ -11,18 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
-from cem_bench.bench import Bench, MeasureError
-from cem_bench.cell import Cell, Options
-from cem_bench.degrade import Bicubic, Noise
-from cem_bench.donors import DonorPool, pool_from_array, pool_from_images
-from cem_bench.geometry import Rect
-from cem_bench.images import locate, read_rgb
-from cem_bench.measure import measure
-from cem_bench.outcome import to_measure
-from cem_bench.restore import as_model
-from cem_bench.sampling import Uniform
-from cem_bench.scene import Scene, load_scene
-from cem_bench.store import Store, write_atomically
+from cem_bench.inputs.degradations import Bicubic, Noise
+from cem_bench.inputs.donors import DonorPool, pool_from_array, pool_from_images
+from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.images import locate, read_rgb
+from cem_bench.inputs.scene import Scene, load_scene
+from cem_bench.measuring.cell import Cell, Options
+from cem_bench.measuring.measure import measure
+from cem_bench.measuring.outcome import to_measure
+from cem_bench.measuring.prepared import Bench, MeasureError
+from cem_bench.models.model import as_model
+from cem_bench.sampling.rules import Uniform
+from cem_bench.store.draws import Store, write_atomically
 
 
 def test_image_missing():
@@ -185,7 +185,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cem_bench.store.os.fsync", full)
+    monkeypatch.setattr("cem_bench.store.draws.os.fsync", full)
     with pytest.raises(OSError, match=r"No space left on device\. Everything stored before is kept"):
         write_atomically(whole, b"after")
     assert whole.read_bytes() == b"before"

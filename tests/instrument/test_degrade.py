@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cem_bench.degrade import Bicubic, Blur, Dark, Haze, Jpeg, Noise, Rain
-from cem_bench.geometry import Rect
-from cem_bench.intervene import reference_patches, true_patches
-from cem_bench.scene import Scene
+from cem_bench.inputs.degradations import Bicubic, Blur, Dark, Haze, Jpeg, Noise, Rain
+from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.interventions import reference_patches, true_patches
+from cem_bench.inputs.scene import Scene
 
 EVERY = [
     Bicubic(2),

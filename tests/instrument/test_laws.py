@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import nn
 
-from cem_bench import maps
-from cem_bench.bench import Bench, MeasureError
-from cem_bench.cell import Cell, Options
-from cem_bench.degrade import Bicubic, Noise
-from cem_bench.donors import DonorPool, stratify
-from cem_bench.geometry import Rect
-from cem_bench.measure import measure
-from cem_bench.outcome import OUTCOMES, psnr
-from cem_bench.restore import as_model
-from cem_bench.sampling import Paper, Request, Uniform
-from cem_bench.sequential import Sequential
-from cem_bench.store import Store
+from cem_bench.inputs.degradations import Bicubic, Noise
+from cem_bench.inputs.donors import DonorPool, stratify
+from cem_bench.inputs.geometry import Rect
+from cem_bench.measuring.cell import Cell, Options
+from cem_bench.measuring.measure import measure
+from cem_bench.measuring.outcome import OUTCOMES, psnr
+from cem_bench.measuring.prepared import Bench, MeasureError
+from cem_bench.models.model import as_model
+from cem_bench.sampling.rules import Paper, Request, Uniform
+from cem_bench.sampling.sequential import Sequential
+from cem_bench.store import maps
+from cem_bench.store.draws import Store
 
 FULL = Options(engine="full")
 

@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cem_bench.bench import Bench, MeasureError
-from cem_bench.cell import Cell, Options
-from cem_bench.degrade import Noise
-from cem_bench.geometry import Rect
-from cem_bench.matrix import EffectMatrix, unit_of
-from cem_bench.measure import measure, measure_matrix
-from cem_bench.restore import as_model
-from cem_bench.sampling import Uniform
+from cem_bench.inputs.degradations import Noise
+from cem_bench.inputs.geometry import Rect
+from cem_bench.measuring.cell import Cell, Options
+from cem_bench.measuring.measure import measure, measure_matrix
+from cem_bench.measuring.prepared import Bench, MeasureError
+from cem_bench.models.model import as_model
+from cem_bench.sampling.rules import Uniform
+from cem_bench.store.matrix import EffectMatrix, unit_of
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cem_bench.geometry import Grid, Rect
-from cem_bench.report.collect import StoredCell
-from cem_bench.store import Store
+from cem_bench.inputs.geometry import Grid, Rect
+from cem_bench.store.cells import StoredCell
+from cem_bench.store.draws import Store
 
 ROI = Rect(24, 24, 16, 16)
 GRID = Grid(64, 64, 8)

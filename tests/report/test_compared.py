@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from cem_bench.report.compared import comparisons
+from cem_bench.report.paper_comparisons import comparisons
 from cem_bench.report.write import CONF
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +38,6 @@ def test_without_results_there_are_dashes(tmp_path: Path) -> None:
 def test_an_unknown_quantity_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = [SAID[0] | {"quantity": "share_of_luck"}]
     (tmp_path / "paper_comparisons.yaml").write_text(OmegaConf.to_yaml(wrong))
-    monkeypatch.setattr("cem_bench.report.compared.CONF", tmp_path)
+    monkeypatch.setattr("cem_bench.report.paper_comparisons.CONF", tmp_path)
     with pytest.raises(ValueError, match="share_of_luck"):
         comparisons(ROOT / "results")

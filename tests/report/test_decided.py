@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cem_bench.report.decided import colours_table
-from cem_bench.sequential import Sequential
+from cem_bench.sampling.sequential import Sequential
 from tests.report.conftest import Make, live_blocks
 
 

@@ -8,14 +8,15 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cem_bench import maps
-from cem_bench.figures import Look
-from cem_bench.report import ablations, panels, plots
-from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import measure_cell
-from cem_bench.report.style import ALL_EQUAL_GREY, WIDTH
+from cem_bench.figures import curves, panels
+from cem_bench.figures.map import Look
+from cem_bench.figures.style import ALL_EQUAL_GREY, WIDTH
+from cem_bench.report import ablations
 from cem_bench.report.tables import cells_table, decay_table, summary_table
 from cem_bench.report.write import _evenly
+from cem_bench.store import maps
+from cem_bench.store.cells import StoredCell
+from cem_bench.store.quantities import measure_cell
 
 LIVE = [block for block in range(64) if block not in (27, 28, 35, 36)]
 
@@ -89,15 +90,15 @@ def test_a_network_of_two_tasks_is_drawn_and_averaged_by_task(make, rng: np.rand
     decay = decay_table(cells).set_index(["task", "distance_px"])["size_db"]
     assert decay["SR", 8] == pytest.approx(10 * decay["DN", 8], rel=0.1)
     summary = summary_table(cells_table(cells))
-    figure = plots.verdict_plot(summary, Look())
+    figure = curves.verdict_plot(summary, Look())
     assert [len(axis.get_yticklabels()) for axis in figure.axes] == [1, 1]
     for axis, task in zip(figure.axes, ("DN", "SR"), strict=True):
         row = summary.set_index("task").loc[task]
         width = sum(patch.get_width() for patch in axis.patches if isinstance(patch, Rectangle))
         assert width == pytest.approx(100 * (row["share_positive"] + row["share_negative"] + row["share_undecided"]))
         assert axis.get_title(loc="left") == task
-    assert len(plots.mass_plot(summary, Look()).axes) == 4
-    assert len(plots.radius_plot(summary).axes) == len(plots.decay_plot(decay_table(cells)).axes) == 2
+    assert len(curves.mass_plot(summary, Look()).axes) == 4
+    assert len(curves.radius_plot(summary).axes) == len(curves.decay_plot(decay_table(cells)).axes) == 2
 
 
 def test_maps_of_two_settings_agree_as_far_as_they_are_alike(make, rng: np.random.Generator) -> None:

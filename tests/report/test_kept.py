@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cem_bench import archive
-from cem_bench.archive import keep, read_archive, restore
 from cem_bench.report import write_report
-from cem_bench.report.kept import read_table
+from cem_bench.report.earlier import read_table
 from cem_bench.report.write import read_experiment
+from cem_bench.store import archive
+from cem_bench.store.archive import keep, read_archive, restore
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = [block for block in range(64) if block not in (27, 28, 35, 36)]

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cem_bench.geometry import Grid, Rect, ring_distance
+from cem_bench.figures.panels import difference_verdicts
+from cem_bench.inputs.geometry import Grid, Rect, ring_distance
 from cem_bench.report import claims
-from cem_bench.report.collect import StoredCell
-from cem_bench.report.measures import measure_cell, over_images, ring_sizes
-from cem_bench.report.panels import difference_verdicts
 from cem_bench.report.tables import cells_table, difference, paired_decay_table, summary_table
 from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE
+from cem_bench.store.cells import StoredCell
+from cem_bench.store.quantities import measure_cell, over_images, ring_sizes
 
 BLOCKS = [*range(64)]
 

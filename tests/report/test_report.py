@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cem_bench.geometry import Rect
+from cem_bench.inputs.geometry import Rect
 from cem_bench.report.claims import answer, write_claims
 from cem_bench.report.quotes import quote
-from cem_bench.sweep import included, plan
-from cem_bench.wiring import CONF, register, why_no_model, why_no_scene
+from cem_bench.run.build import CONF, register, why_no_model, why_no_scene
+from cem_bench.run.sweep import included, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 WHY = {"model": why_no_model, "scene": why_no_scene}

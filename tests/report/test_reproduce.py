@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from cem_bench.__main__ import main
-from cem_bench.sweep import Sweep, plan
-from cem_bench.wiring import CONF, register, wanted
+from cem_bench.run.build import CONF, register, wanted
+from cem_bench.run.sweep import Sweep, plan
 from scripts.reproduce import GUESS_SECONDS, line, not_stored, seconds_a_cell
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cem_bench.stats
-from cem_bench.stats import compare, decay, estimates, halves, repeat, sequential, stratified, summaries, validity
+from cem_bench.stats import compare, decay, estimates, halves, looks, repeat, sanity, stratified, summaries
 from cem_bench.stats.blocks import block_table
 from cem_bench.stats.strata import strata_of_patches
 from cem_bench.stats.verdicts import UNDECIDED, PValues, decide, false_discovery
@@ -24,7 +24,7 @@ def labelled(draws, confidence=0.95):
 
 
 def looked(draws):
-    return sequential.interval(np.asarray(draws), None, looks=LOOKS)
+    return looks.interval(np.asarray(draws), None, looks=LOOKS)
 
 
 PLAIN = [estimates.t_interval, estimates.skew_interval, estimates.outer_interval, estimates.robust_interval]
@@ -44,17 +44,17 @@ def test_intervals(make, draws):
 @pytest.mark.parametrize("draws", FEW.values(), ids=FEW)
 def test_p_values_and_verdicts(draws):
     effects = {4: np.array(draws)}
-    for looks in ((), LOOKS):
-        p = sequential.sequential_p_values(effects, 0.01, looks)
+    for planned in ((), LOOKS):
+        p = looks.sequential_p_values(effects, 0.01, planned)
         assert (p.effect.tolist(), p.none.tolist()) == ([1.0], [1.0])
         assert block_table(effects, looks=looks).verdict.tolist() == [UNDECIDED]
-    p = sequential.look_p_values(effects[4], 0.01, LOOKS)
+    p = looks.look_p_values(effects[4], 0.01, LOOKS)
     assert np.all(p.effect == 1)
     assert np.all(p.none == 1)
     table = compare.difference_table(effects, {4: np.zeros(len(draws))})
     assert table.verdict.tolist() == [UNDECIDED]
     with pytest.raises(ValueError, match="are NaN"):
-        sequential.sequential_p_values({4: np.array([*draws, np.nan])}, 0.01)
+        looks.sequential_p_values({4: np.array([*draws, np.nan])}, 0.01)
 
 
 def test_families_without_a_block_and_p_values_that_are_none():
@@ -137,38 +137,38 @@ def test_repeatability_of_few_or_equal_blocks_is_unknown(pairs):
 @pytest.mark.parametrize("draws", FEW.values(), ids=FEW)
 def test_deletion(draws):
     joint = np.tile(np.array(draws), (2, 1))
-    curve, gap = validity.deletion_curve([1, 2], joint), validity.deletion_gap(joint, np.zeros_like(joint))
+    curve, gap = sanity.deletion_curve([1, 2], joint), sanity.deletion_gap(joint, np.zeros_like(joint))
     assert np.isinf([curve.effect.low, curve.effect.high]).all()
     assert np.isinf([float(curve.area.low), float(curve.area.high), gap.low, gap.high]).all()
     assert gap.verdict == ("undecided" if len(draws) > 5 else "too few draws")
     with pytest.raises(ValueError, match="NaN"):
-        validity.deletion_gap(np.full((2, 3), np.nan), np.zeros((2, 3)))
+        sanity.deletion_gap(np.full((2, 3), np.nan), np.zeros((2, 3)))
     with pytest.raises(ValueError, match="NaN"):
-        validity.deletion_curve([1], [[np.nan]])
+        sanity.deletion_curve([1], [[np.nan]])
 
 
 def test_halves_of_a_pool_need_a_draw_in_each():
     none, one, some = np.zeros(0), np.ones(1), np.ones(4)
     donors = {0: none.astype(int), 1: one.astype(int), 2: np.zeros(4, int)}
-    assert validity.pool_halves({0: none, 1: one, 2: some}, donors, 2).shape == (0, 2)
+    assert sanity.pool_halves({0: none, 1: one, 2: some}, donors, 2).shape == (0, 2)
     with pytest.raises(ValueError, match="NaN"):
-        validity.pool_halves({0: np.full(40, np.nan)}, {0: np.arange(40)}, 40)
+        sanity.pool_halves({0: np.full(40, np.nan)}, {0: np.arange(40)}, 40)
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 3, 9])
 def test_likeness_of_few_or_equal_blocks_is_unknown(blocks):
-    found = validity.randomisation(np.full(blocks, 0.3), np.full((blocks, 2), 0.3), {"all": np.full(blocks, 0.3)})
+    found = sanity.randomisation(np.full(blocks, 0.3), np.full((blocks, 2), 0.3), {"all": np.full(blocks, 0.3)})
     assert np.isnan([found.spearman, found.low, found.high]).all()
     with pytest.raises(ValueError, match="NaN"):
-        validity.randomisation([np.nan], [[0.1, 0.1]], {})
+        sanity.randomisation([np.nan], [[0.1, 0.1]], {})
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (5, 1, 4), (5, 3, 1), (5, 3, 4)])
 def test_noise_share_of_few_or_equal_draws_is_unknown(shape):
-    found = validity.noise_share(np.full(shape, 0.3))
+    found = sanity.noise_share(np.full(shape, 0.3))
     assert np.isnan([found.whole, found.low, found.high]).all()
     with pytest.raises(ValueError, match="NaN"):
-        validity.noise_share(np.full((2, 2, 2), np.nan))
+        sanity.noise_share(np.full((2, 2, 2), np.nan))
 
 
 def test_more_strata_than_the_pool_holds_or_was_said():

@@ -5,10 +5,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from cem_bench.cell import Options
-from cem_bench.sequential import Sequential
+from cem_bench.measuring.cell import Options
+from cem_bench.run.build import CONF, register
+from cem_bench.sampling.sequential import Sequential
 from cem_bench.stats.blocks import block_table
-from cem_bench.wiring import CONF, register
 
 
 def borderline(blocks=40, n=12):

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from cem_bench.bench import Bench
-from cem_bench.cell import Cell, Options
-from cem_bench.degrade import Bicubic, Noise
-from cem_bench.figures import Look
-from cem_bench.measure import measure
-from cem_bench.restore import as_model
-from cem_bench.sampling import Paper, Uniform
-from cem_bench.sequential import Sequential
-from cem_bench.validity import FIELDS, joint_unit, order_of_layers, probe, shuffle, steps_of
-from cem_bench.validity_page import figure_of, judge, write_page
+from cem_bench.figures.map import Look
+from cem_bench.inputs.degradations import Bicubic, Noise
+from cem_bench.measuring.cell import Cell, Options
+from cem_bench.measuring.measure import measure
+from cem_bench.measuring.prepared import Bench
+from cem_bench.measuring.validity import FIELDS, joint_unit, order_of_layers, probe, shuffle, steps_of
+from cem_bench.models.model import as_model
+from cem_bench.report.validity_page import figure_of, judge, write_page
+from cem_bench.sampling.rules import Paper, Uniform
+from cem_bench.sampling.sequential import Sequential
 
 
 @pytest.fixture

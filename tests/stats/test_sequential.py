@@ -5,13 +5,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from cem_bench.sampling import Paper, Smoke, Uniform, asked
-from cem_bench.sequential import FLAT, Sequential
+from cem_bench.run.build import CONF, register
+from cem_bench.sampling.rules import Paper, Smoke, Uniform, asked
+from cem_bench.sampling.sequential import FLAT, Sequential
 from cem_bench.stats.blocks import block_table
 from cem_bench.stats.estimates import outer_interval
-from cem_bench.stats.sequential import DOUBT_SHARE, interval, looks_of, p_values_over_looks
+from cem_bench.stats.looks import DOUBT_SHARE, interval, looks_of, p_values_over_looks
 from cem_bench.stats.simulate import draw, load_gold, replay_fixed, replay_paper, replay_sequential, score
-from cem_bench.wiring import CONF, register
 
 GOLD = sorted((Path(__file__).resolve().parents[2] / "results" / "statistics").glob("gold_*.npz"))
 RUNS = 300  # at 60 the verdict on the smaller gold map is Monte Carlo noise

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cem_bench.stats.validity import deletion_curve, deletion_gap, noise_share, orders, pool_halves, randomisation
+from cem_bench.stats.sanity import deletion_curve, deletion_gap, noise_share, orders, pool_halves, randomisation
 
 
 def test_every_order_holds_every_block_and_the_maps_own_starts_with_the_largest():

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import model_zoo
-from cem_bench.degrade import Noise
+from cem_bench.inputs.degradations import Noise
 from model_zoo.__main__ import main as zoo_command
 from model_zoo.cards import registry
 from model_zoo.compat import basicsr
@@ -95,14 +95,18 @@ def test_crop_stream_has_not_changed_since_the_shipped_members_were_trained(imag
 
 
 def test_observation_is_the_degraded_crop(images):
-    maker = degradation_maker(OmegaConf.create({"_target_": "cem_bench.degrade.Bicubic", "factor": 4}))
+    maker = degradation_maker(OmegaConf.create({"_target_": "cem_bench.inputs.degradations.Bicubic", "factor": 4}))
     observation, clean = Crops(images, [maker], 32, 0)[3]
     assert observation.shape == (3, 8, 8) and clean.shape == (3, 32, 32)
     assert abs(float(observation.mean() - clean.mean())) < 0.02
 
 
 def test_fields_of_rain_are_shared_and_renewed():
-    node = {"_target_": "cem_bench.degrade.Rain", "level": "medium", "field": {"size": [64, 80], "live": 2, "uses": 3}}
+    node = {
+        "_target_": "cem_bench.inputs.degradations.Rain",
+        "level": "medium",
+        "field": {"size": [64, 80], "live": 2, "uses": 3},
+    }
     maker = degradation_maker(OmegaConf.create(node))
     black = np.zeros((24, 24, 3), np.uint8)
     first, again, renewed = (maker(np.random.default_rng(0), index)(black) for index in (0, 4, 6))

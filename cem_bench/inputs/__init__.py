@@ -1,0 +1,1 @@
+"""What a network is given: images, regions, scenes, degradations, donors, interventions."""

@@ -1,0 +1,98 @@
+"""LV interventions: replace the content of a block, keep the degradation.
+
+Both forms answer patches in input space, (n, b', b', 3) uint8 with b' = block / scale, ready to be pasted over the
+observation's block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from cem_bench.inputs.degradations import Bicubic, Degradation, Noise, Rain
+from cem_bench.inputs.geometry import Rect
+
+FORMS = ("true", "reference")
+
+
+def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donors: np.ndarray) -> np.ndarray:
+    """Place each donor in the clean image, degrade as the rest was degraded, and take the block.
+
+    Same noise field, same rain layer, same resampling kernel reaching over the block's edge. Only a window as wide as
+    the degradation can see is degraded; that this equals degrading the whole image is a test.
+
+    Args:
+        clean: (H, W, 3) uint8.
+        degradation: the scene's degradation.
+        block: in clean pixels, on the lattice of the scale.
+        donors: (n, b, b, 3) uint8 clean patches.
+
+    Returns:
+        (n, b', b', 3) uint8.
+
+    Source: method.md, "LV intervention"; the reference code's shortcuts are in `reference_patches`.
+    """
+    height, width = clean.shape[:2]
+    lattice, reach = degradation.lattice, degradation.reach
+    top, left = (max(at - reach, 0) // lattice * lattice for at in (block.top, block.left))
+    bottom = min(-(-(block.bottom + reach) // lattice) * lattice, height)
+    right = min(-(-(block.right + reach) // lattice) * lattice, width)
+    window = Rect(top, left, bottom - top, right - left)
+    inside = Rect(block.top - top, block.left - left, block.height, block.width)
+    scene = np.repeat(clean[window.slices][None], len(donors), axis=0)
+    scene[(slice(None), *inside.slices)] = donors
+    part = inside.scale_down(degradation.scale)
+    degraded = [degradation.window(one, window, (height, width))[part.slices] for one in scene]
+    return np.stack(degraded) if degraded else np.empty((0, part.height, part.width, 3), np.uint8)
+
+
+def reference_patches(
+    clean: np.ndarray,
+    degradation: Degradation,
+    block: Rect,
+    donors: np.ndarray,
+    *,
+    generators: Sequence[np.random.Generator],
+    bgr: bool = False,
+) -> np.ndarray:
+    """Degrade donors as the reference code does (commit 5fd1d9b), shortcuts included.
+
+    SR: each donor alone is reduced by the cubic kernel of OpenCV (a = -0.75, no antialiasing); DN: each donor gets
+    fresh noise of the same sigma; DR: as in the true form. Other degradations have no reference form.
+
+    Args:
+        clean: (H, W, 3) uint8.
+        degradation: the scene's degradation.
+        block: in clean pixels.
+        donors: (n, b, b, 3) uint8 clean patches, RGB.
+        generators: one a donor, for the fresh noise.
+        bgr: swap red and blue of the donors, as the reference code does unknowingly.
+
+    Returns:
+        (n, b', b', 3) uint8.
+
+    Raises:
+        ValueError: for a degradation that the reference code does not know.
+    """
+    donors = donors[..., ::-1] if bgr else donors
+    if isinstance(degradation, Rain):
+        return true_patches(clean, degradation, block, donors)
+    if isinstance(degradation, Noise):
+        noise = np.stack([one.standard_normal(donors.shape[1:]) for one in generators])
+        return (np.clip(donors / 255.0 + noise * (degradation.sigma / 255.0), 0, 1) * 255.0).astype(np.uint8)
+    if isinstance(degradation, Bicubic):
+        reduced = _cubic(donors, donors.shape[1] // degradation.factor)
+        return _cubic(reduced, donors.shape[1]) if degradation.restore_size else reduced
+    raise ValueError(
+        f"The reference code has no intervention for {type(degradation).__name__}; use intervention.form=true."
+    )
+
+
+def _cubic(patches: np.ndarray, side: int) -> np.ndarray:
+    """Resample as OpenCV's INTER_CUBIC: PyTorch's bicubic has the same kernel and edges; halves go to even."""
+    planes = torch.from_numpy(np.ascontiguousarray(patches.transpose(0, 3, 1, 2))).to(torch.float32)
+    resized = F.interpolate(planes, size=(side, side), mode="bicubic", align_corners=False)
+    return resized.round().clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)

@@ -1,0 +1,1 @@
+"""From a cell to its map: outcomes, the prepared cell, draws, proof, record."""

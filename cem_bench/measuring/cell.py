@@ -1,0 +1,98 @@
+"""A cell: one model on one scene, with everything that could change a number."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from cem_bench.inputs.degradations import Degradation
+from cem_bench.inputs.donors import DonorPool, DrawKeys
+from cem_bench.inputs.interventions import FORMS
+from cem_bench.inputs.scene import Scene
+from cem_bench.measuring.outcome import to_measure
+from cem_bench.models.model import Model
+from cem_bench.sampling.rules import Rule
+from cem_bench.stats.verdicts import check_correction
+
+METHOD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of a run beside model, scene and rule.
+
+    Attributes:
+        form: `true` or `reference` LV intervention.
+        bgr: reference form only: swap red and blue of the donors.
+        outcome: primary outcome, see `cem_bench.measuring.outcome`.
+        tol: an effect under tol counts as none, in the outcome's unit.
+        fdr: correction of verdicts for the number of blocks, bh or by.
+        engine: auto, cone, crop or full.
+        precision: fp32 or bf16; part of the run key.
+        memory_gb: memory that a batch may take, GiB.
+        compile: run what every draw computes in full through torch.compile.
+        device: cpu, cuda, ...
+        include_roi: also draw in the ROI's own blocks.
+        seed: names the draws.
+    """
+
+    form: str = "true"
+    bgr: bool = False
+    outcome: str = "psnr"
+    tol: float = 0.01
+    fdr: str = "bh"
+    engine: str = "auto"
+    precision: str = "fp32"
+    memory_gb: float = 2.0
+    compile: bool = False
+    device: str = "cpu"
+    include_roi: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown form or correction."""
+        check_correction(self.fdr, "stats.fdr")
+        if self.form not in FORMS:
+            raise ValueError(f"Unknown intervention form {self.form!r}; one of {', '.join(FORMS)}.")
+        if self.bgr and self.form != "reference":
+            raise ValueError("bgr=true reproduces a fault of the reference code: it needs intervention.form=reference.")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A model on a scene under a degradation, with donors, a sampling rule and options."""
+
+    model: Model
+    scene: Scene
+    degradation: Degradation
+    pool: DonorPool
+    rule: Rule
+    options: Options = field(default_factory=Options)
+
+    @property
+    def keys(self) -> DrawKeys:
+        """Names of the draws: the same for every model."""
+        return DrawKeys(self.options.seed, self.scene.image_sha256, self.scene.block)
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that could change a stored number, and nothing else."""
+        roi = self.scene.roi
+        return {
+            "method": METHOD_VERSION,
+            **self.model.identity(),
+            "image_sha256": self.scene.image_sha256,
+            "roi": [roi.top, roi.left, roi.height, roi.width],
+            "block": self.scene.block,
+            "degradation": describe(self.degradation),
+            "intervention": {"form": self.options.form, "bgr": self.options.bgr},
+            "donors_sha256": self.pool.sha256,
+            "seed": self.options.seed,
+            "outcomes": [outcome.name for outcome in to_measure(self.options.outcome)],
+            "precision": self.options.precision,
+        }
+
+
+def describe(degradation: Degradation) -> dict[str, Any]:
+    """Return a degradation's type and fields, as they enter run key and record."""
+    return {"type": type(degradation).__name__, **dataclasses.asdict(degradation)}  # pyright: ignore[reportArgumentType]

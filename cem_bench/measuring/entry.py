@@ -1,0 +1,90 @@
+"""What a cell of an experiment leaves for its report: pictures beside its draws, and an entry in a list."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cem_bench.measuring.cell import Cell, describe
+from cem_bench.measuring.measure import Measurement
+from cem_bench.store.cells import PICTURES
+from cem_bench.store.draws import write_atomically
+
+NOT_VARIANTS = ("model", "scene", "seed", "task")
+# these name no cell of their own: how much was drawn, how it was run, where it was put
+HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device")
+FACTS = ("network", "reach", "global_statistics", "parameters")
+
+
+def members_folder(output: Path, experiment: str) -> Path:
+    """Return where the entries of an experiment's cells are."""
+    return output / "store" / "experiments" / experiment
+
+
+def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: Path, experiment: str) -> Path:
+    """Write a cell's pictures into its run folder and its entry into the experiment's list.
+
+    The entry's file is named by the overrides that made the cell, so that measuring again with new weights replaces it.
+
+    Args:
+        cell: the cell.
+        measured: what it came to.
+        overrides: what the sweep chose for it, as key=value.
+        output: folder of the results.
+        experiment: name of the experiment.
+
+    Returns:
+        The entry's file.
+    """
+    images = {"clean": cell.scene.clean, "observation": measured.observation, "restored": measured.restored}
+    for name in PICTURES:
+        Image.fromarray(images[name]).save(measured.store.folder / f"{name}.png", optimize=True)
+    given = sorted(override.lstrip("+").split("=", 1) for override in overrides)
+    chosen = {key: value for key, value in given if key.split(".")[0] not in HOW}
+    name = ",".join(f"{key}={value}" for key, value in chosen.items())
+    path = members_folder(output, experiment) / (re.sub(r"[^\w.,=+-]", "_", name) + ".json")
+    variant = {key: value for key, value in chosen.items() if key not in NOT_VARIANTS}
+    entry = _entry(cell, measured) | {"variant": variant}
+    if path.exists() and not entry["session"]["new_draws"]:
+        before = json.loads(path.read_text())
+        if before["key"] == entry["key"]:
+            entry |= {"session": before["session"], "proof": before["proof"], "provenance": before["provenance"]}
+    write_atomically(path, (json.dumps(entry, indent=1) + "\n").encode())
+    return path
+
+
+def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:
+    record, roi = measured.record, cell.scene.roi
+    facts: Mapping[str, Any] = cell.model.facts
+    same = ("key", "model", "scene", "scene_source", "tol", "fdr", "outcome", "psnr_roi_db", "psnr_image_db", "engine")
+    return {
+        **{name: record[name] for name in (*same, "proof", "session", "provenance", "sampling")},
+        "seed": cell.options.seed,
+        "task": cell.degradation.task,
+        "degradation": describe(cell.degradation),
+        "trained_for": list(cell.model.tasks),
+        "facts": {name: facts.get(name) for name in FACTS},
+        "observed_psnr_roi_db": _observed(cell, measured.observation),
+        "roi": [roi.top, roi.left, roi.height, roi.width],
+        "size": list(cell.scene.size),
+        "block": cell.scene.block,
+        "rule": {"type": type(cell.rule).__name__, **dataclasses.asdict(cell.rule)},  # pyright: ignore[reportArgumentType]
+        "donors": {name: cell.pool.manifest.get(name) for name in ("source", "licence")},
+        "status": measured.effect_map.status.tolist(),
+    }
+
+
+def _observed(cell: Cell, observation: np.ndarray) -> float | None:
+    """PSNR of the ROI before restoring, where the observation has the size of the clean image."""
+    if observation.shape != cell.scene.clean.shape:
+        return None
+    at = cell.scene.roi.slices
+    error = (observation[at].astype(np.float64) - cell.scene.clean[at]) / 255.0
+    return float(-10 * np.log10(max(np.mean(error**2), 1e-10)))

@@ -1,0 +1,229 @@
+"""The straight line from a cell to its map.
+
+clean -> observation -> engine -> rounds of draws -> store -> proof -> map -> record
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cem_bench.inputs.geometry import Rect
+from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.outcome import psnr
+from cem_bench.measuring.prepared import Bench, Progress, to_tensor
+from cem_bench.sampling.rules import Effects, Request, asked, labels_of
+from cem_bench.store import maps
+from cem_bench.store.draws import Store
+from cem_bench.store.matrix import EffectMatrix, unit_of
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What a cell came to: the map, where its draws are, the images, and the record."""
+
+    effect_map: maps.EffectMap
+    store: Store
+    observation: np.ndarray
+    restored: np.ndarray
+    record: dict[str, Any]
+
+
+def measure(
+    cell: Cell,
+    root: Path,
+    progress: Progress = lambda done, total, text: None,
+    *,
+    also: Sequence[Rect] = (),
+) -> Measurement:
+    """Measure one cell, or what is missing of it.
+
+    Args:
+        cell: what to measure.
+        root: folder of the store.
+        progress: called with draws done, draws known to be wanted, and a word on the stage.
+        also: further ROIs whose outcome every forward made here gives as well, for networks that compute the whole
+            image anyway; their draws are kept under their own keys and proven when they are measured themselves.
+
+    Returns:
+        Map, store, images and record. Draws that are stored already are not made again.
+
+    Raises:
+        MeasureError: if the network cannot take the observation, answers something else than an image of the right
+            size, or the engine's numbers differ from the full forward's.
+        OSError: if the store cannot be written.
+    """
+    started = time.perf_counter()
+    bench = Bench.of(cell, also)
+    store = Store(root, cell.identity())
+    beside = [Beside(other := bench.beside(roi), Store(root, other.cell.identity())) for roi in also]
+    status = bench.status()
+    live = np.flatnonzero(status.ravel() == maps.MEASURED).tolist()
+    fresh, taken = _draw_rounds(bench, store, live, progress, beside)
+    proof = bench.prove(store, fresh, progress)
+    effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.rule, status, tol=cell.options.tol)
+    record = _record(bench, effect_map, proof, fresh=len(fresh), seconds=time.perf_counter() - started)
+    store.write_record(record)
+    return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
+
+
+def measure_matrix(
+    cell: Cell, root: Path, draws: int, progress: Progress = lambda done, total, text: None
+) -> tuple[EffectMatrix, Store, dict[str, Any]]:
+    """Measure the effect of every block on every output block: all regions of interest at once.
+
+    Args:
+        cell: what to measure; its scene's ROI and rule play no part.
+        root: folder of the store.
+        draws: draws a block, at least 2.
+        progress: called with blocks done, blocks wanted, and a word on the stage.
+
+    Returns:
+        The matrix, its store, and the record. Blocks that are stored already are not measured again.
+
+    Raises:
+        MeasureError: as `measure`.
+        OSError: if the store cannot be written.
+    """
+    started = time.perf_counter()
+    whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
+    cell = dataclasses.replace(cell, scene=whole)
+    bench = Bench.of(cell)
+    store = Store(root, {**cell.identity(), "draws_a_block": draws}, kind="matrix")
+    missing = sorted(set(range(len(whole.grid))) - set(store.rows["block"]))
+    try:
+        for done, block in enumerate(missing, len(whole.grid) - len(missing) + 1):
+            store.append(unit_of(block, bench.run_on_all(block, draws)))
+            progress(done, len(whole.grid), "all ROIs")
+    finally:
+        store.flush()
+    proof = bench.prove_on_all([(block, k) for block in missing for k in range(draws)], progress)
+    matrix = EffectMatrix(whole.grid, store.rows)
+    record = {
+        "model": cell.model.name,
+        "scene": whole.name,
+        "identity": store.identity,
+        "r50_px": matrix.radius_px(0.5),
+        "r90_px": matrix.radius_px(0.9),
+        "stored_pairs": len(store.rows),
+        "engine": {"kind": bench.engine.kind, "reason": bench.engine.reason, "precision": cell.options.precision},
+        "proof": proof,
+        "session": {"new_blocks": len(missing), "seconds": round(time.perf_counter() - started, 3)},
+        "provenance": provenance(),
+    }
+    store.write_record(record)
+    return matrix, store, {"key": store.key, **record}
+
+
+def _asked(cell: Cell, store: Store, live: list[int]) -> tuple[dict[int, Effects], list[Request], int]:
+    """Return the stored draws that the rule takes, those it wants next, and how many it still expects in all."""
+    labels = None if cell.pool.strata is None else store.strata(live)
+    taken, wanted = asked(cell.rule, store.effects(live, cell.options.outcome), labels)
+    expected, needed = sum(request.draws for request in wanted), getattr(cell.rule, "draws_needed", None)
+    if wanted and needed is not None:  # the rule stops by precision: it judges by the measured variance
+        expected = max(expected, int(sum(needed(taken, labels_of(taken, labels)).values())))
+    return taken, wanted, expected
+
+
+class Beside:
+    """Another ROI on the same forwards: takes every draw that comes next in its own store."""
+
+    def __init__(self, bench: Bench, store: Store) -> None:
+        self.bench, self.store = bench, store
+        live = bench.status().ravel() == maps.MEASURED
+        counts = store.rows["block"].value_counts()
+        self.stored = {int(block): int(counts.get(block, 0)) for block in np.flatnonzero(live)}
+
+    def take(self, request: Request, outputs: Tensor) -> None:
+        """Keep the draws of a request, unless they are stored or not wanted."""
+        if self.stored.get(request.block) == request.first:
+            self.store.append(self.bench.unit(request, outputs))
+            self.stored[request.block] = request.last
+
+
+def _draw_rounds(
+    bench: Bench, store: Store, live: list[int], progress: Progress, beside: Sequence[Beside]
+) -> tuple[list[tuple[int, int]], dict[int, Effects]]:
+    """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written.
+
+    Returns:
+        Block and number of every new draw, and the effects of the draws that the rule takes.
+    """
+    fresh, done = [], len(store.rows)
+    try:
+        while True:
+            taken, requests, expected = _asked(bench.cell, store, live)
+            if not requests:
+                return fresh, taken
+            known = done + expected
+            for request in requests:
+                outputs = bench.run(request)
+                store.append(bench.unit(request, outputs))
+                for other in beside:
+                    other.take(request, outputs)
+                fresh += [(request.block, k) for k in range(request.first, request.last)]
+                done += request.draws
+                progress(done, known, "drawing")
+    finally:
+        for written in (store, *(other.store for other in beside)):
+            written.flush()
+
+
+def _record(
+    bench: Bench, effect_map: maps.EffectMap, proof: dict[str, Any], *, fresh: int, seconds: float
+) -> dict[str, Any]:
+    cell = bench.cell
+    draws_a_second = round(fresh / seconds, 1) if fresh else None
+    target = to_tensor(cell.scene.clean)[None].double()
+    restored = to_tensor(bench.restored)[None]
+    roi = (..., *cell.scene.roi.slices)
+    return {
+        "model": cell.model.name,
+        "model_facts": dict(cell.model.facts),
+        "scene": cell.scene.name,
+        "scene_source": cell.scene.source,
+        "identity": cell.identity(),
+        "degradation_parameters": _drawn_parameters(cell),
+        "donors": cell.pool.manifest,
+        "sampling": cell.rule.describe(),
+        "tol": cell.options.tol,
+        "fdr": cell.options.fdr,
+        "outcome": cell.options.outcome,
+        "psnr_image_db": float(psnr(restored, target[0])[0]),
+        "psnr_roi_db": float(psnr(restored[roi], target[0][roi])[0]),
+        "summary": effect_map.summary(),
+        "engine": {"kind": bench.engine.kind, "reason": bench.engine.reason, "precision": cell.options.precision},
+        "proof": proof,
+        "session": {"new_draws": fresh, "seconds": round(seconds, 3), "draws_a_second": draws_a_second},
+        "provenance": provenance(),
+    }
+
+
+def _drawn_parameters(cell: Cell) -> dict[str, float]:
+    parameters = getattr(cell.degradation, "parameters", None)
+    return parameters(*cell.scene.size) if parameters else {}
+
+
+def provenance() -> dict[str, Any]:
+    """Return commit, versions and machine of this session."""
+    here = Path(__file__).resolve().parent
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=here, capture_output=True, text=True, check=False
+    )
+    return {
+        "commit": git.stdout.strip() or "not a git checkout",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
+    }

@@ -1,0 +1,233 @@
+"""Is a map valid? What has to be measured again to say so: other weights, blocks together, other noise fields.
+
+Every number is a draw in the store, so a run that was stopped goes on, and the page can be redrawn.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cem_bench.inputs.geometry import ring_distance
+from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.measure import Measurement, measure
+from cem_bench.measuring.outcome import to_measure
+from cem_bench.measuring.prepared import Bench, Progress, to_tensor
+from cem_bench.models.model import Model
+from cem_bench.sampling.rules import Uniform
+from cem_bench.stats.sanity import orders
+from cem_bench.store import maps
+from cem_bench.store.draws import Store
+from cem_bench.store.probes import Probes
+
+FIELDS = 5  # noise fields, the scene's own among them
+
+
+class Work:
+    """Adds up the draws of many measurements for one progress bar."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        """Take the bar and the draws of all stages together."""
+        self._progress, self._total, self._begun = progress, total, 0
+
+    def stage(self, text: str, draws: int) -> Progress:
+        """Return the progress of the next stage, which takes so many draws."""
+        before = self._begun
+        self._begun += draws
+
+        def update(done: int, total: int, doing: str) -> None:
+            if doing == "drawing":  # the proof's draws are no new ones
+                self._progress(before + min(done, draws), self._total, text)
+
+        return update
+
+
+def probe(cell: Cell, root: Path, progress: Progress = lambda done, total, text: None) -> tuple[Measurement, Probes]:
+    """Measure a cell's map and all that its validity page needs.
+
+    Args:
+        cell: with a `Uniform` rule of an even number of draws, at least 4, and interventions of form `true`.
+        root: folder of the store.
+        progress: called with draws done, draws wanted, and the stage.
+
+    Raises:
+        ValueError: for another rule or form, or a map of fewer than four blocks that can reach the ROI.
+        MeasureError: as `measure`.
+    """
+    few = _half(cell)
+    bench, outcome = Bench.of(cell), cell.options.outcome
+    blocks = np.flatnonzero(bench.status().ravel() == maps.MEASURED).tolist()
+    if len(blocks) < 4:
+        raise ValueError(f"only {len(blocks)} blocks can reach the ROI: choose a larger image or smaller blocks")
+    steps, models, others = steps_of(len(blocks)), cascade(cell, bench), other_fields(cell)
+    unit = few.n * len(blocks)
+    work = Work(progress, 2 * unit + 4 * len(steps) * few.n + (len(models) + len(others)) * unit)
+
+    def again(one: Cell, text: str) -> Measurement:
+        return measure(dataclasses.replace(one, rule=few), root, work.stage(text, unit))
+
+    measured = measure(cell, root, work.stage("map", 2 * unit))
+    effects = np.stack([draws[: 2 * few.n] for draws in measured.store.effects(blocks, outcome).values()])
+    donors = measured.store.rows.pivot(index="block", columns="k", values="donor").loc[blocks].to_numpy()
+    joint = _all_joint(bench, root, (blocks, effects, steps), work.stage("blocks together", 4 * len(steps) * few.n))
+    randomised = {
+        name: again(dataclasses.replace(cell, model=model), f"{name} random").effect_map
+        for name, model in models.items()
+    }
+    # What cannot reach the ROI under one field cannot under another: the network's structure says so.
+    found = [again(one, "other noise fields").store.effects(blocks, outcome) for one in others]
+    fields = [effects[:, : few.n], *(np.stack([draws[: few.n] for draws in one.values()]) for one in found)]
+    stacked = np.stack(fields, axis=1) if others else None
+    taken, pool, tol = donors[:, : 2 * few.n], len(cell.pool), cell.options.tol
+    return measured, Probes(blocks, effects, taken, pool, randomised, steps, joint, stacked, tol)
+
+
+def _half(cell: Cell) -> Uniform:
+    """Return the rule of half as many draws, having checked that the cell can be judged."""
+    if not isinstance(cell.rule, Uniform) or cell.rule.n < 4 or cell.rule.n % 2:
+        raise ValueError(f"got {cell.rule.describe()}; expected sampling=uniform with an even sampling.n of at least 4")
+    if cell.options.form != "true":
+        raise ValueError("blocks can be intervened on together with intervention=lv only, got intervention=reference")
+    return Uniform(cell.rule.n // 2)
+
+
+def steps_of(count: int) -> list[int]:
+    """Return the numbers of blocks to intervene on together: 1, 2, 4, ..., all."""
+    return [2**power for power in range(count.bit_length()) if 2**power < count] + [count]
+
+
+def other_fields(cell: Cell) -> list[Cell]:
+    """Return the cell under other noise fields (rain layers) of the same degradation, donors alike; none without."""
+    seed = getattr(cell.degradation, "seed", None)
+    if seed is None:
+        return []
+    others = [dataclasses.replace(cell.degradation, seed=seed + i) for i in range(1, FIELDS)]  # pyright: ignore
+    return [dataclasses.replace(cell, degradation=one) for one in others]
+
+
+def cascade(cell: Cell, bench: Bench) -> dict[str, Model]:
+    """Return the model with the weights of its last 1, 2, 4, ..., all layers randomised, from the output backwards.
+
+    The values of every weight tensor are shuffled: what was learnt is lost, the scale that keeps the output finite is
+    not. A layer is a module that holds weights of its own; layers are ordered by when the network first runs them.
+
+    Args:
+        cell: whose model.
+        bench: of the cell, for one forward that shows the order.
+
+    Source: cascading randomisation, Adebayo et al. 2018, arXiv 1810.03292.
+    """
+    names = order_of_layers(cell.model.restorer, to_tensor(bench.observation)[None].to(bench.target.device))
+    stages: dict[str, Model] = {}
+    for count in steps_of(len(names)):
+        network = copy.deepcopy(cell.model.restorer)
+        for name in names[len(names) - count :]:
+            shuffle(network.get_submodule(name), f"{cell.options.seed}:{name}")
+        title = f"{count} of {len(names)} layers"
+        stages[title] = dataclasses.replace(cell.model, restorer=network, name=f"{cell.model.name}, {title} random")
+    return stages
+
+
+def order_of_layers(network: nn.Module, rows: torch.Tensor) -> list[str]:
+    """Return the names of the modules with weights of their own, in the order in which a forward first runs them."""
+    found: list[str] = []
+    own = {name: part for name, part in network.named_modules() if any(True for _ in part.parameters(recurse=False))}
+    handles = [
+        part.register_forward_pre_hook(lambda *_, name=name: None if name in found else found.append(name))
+        for name, part in own.items()
+    ]
+    try:
+        with torch.inference_mode():
+            network(rows)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def shuffle(layer: nn.Module, name: str) -> None:
+    """Shuffle the values of every weight tensor of a layer in place; the order is named by `name`."""
+    entropy = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    rng = np.random.Generator(np.random.Philox(entropy))
+    with torch.no_grad():
+        for tensor in layer.parameters(recurse=False):
+            order = torch.from_numpy(rng.permutation(tensor.numel())).to(tensor.device)
+            tensor.copy_(tensor.reshape(-1)[order].reshape(tensor.shape))
+
+
+def _all_joint(
+    bench: Bench, root: Path, ranked_by: tuple[list[int], np.ndarray, list[int]], progress: Progress
+) -> dict[str, np.ndarray]:
+    """Measure the joint effects of every order, ranked on the even draws, with the donors of the odd ones.
+
+    Args:
+        bench: of the cell.
+        root: folder of the store.
+        ranked_by: the blocks, their effects (blocks, n) in dB, and the numbers of blocks to take together.
+        progress: of this stage.
+    """
+    blocks, effects, steps = ranked_by
+    cell = bench.cell
+    half_a = dict(zip(blocks, effects[:, ::2].mean(axis=1).tolist(), strict=True))
+    far = ring_distance(cell.scene.grid, cell.scene.roi)
+    near = {block: float(far[block]) for block in blocks}
+    grey = bench.observation.mean(axis=2)
+    contrast = {block: float(grey[bench.input_rect(block).slices].std()) for block in blocks}
+    draws = range(1, effects.shape[1], 2)
+    found, done = {}, 0
+    for name in orders(half_a, near, contrast):
+        # every draw of the random order is another random order: its interval covers them all
+        ranked = [orders(half_a, near, contrast, seed=k)[name] for k in draws]
+        said = {"order": name, "ranked": hashlib.sha256(repr(ranked).encode()).hexdigest(), "draws": list(draws)}
+        store = Store(root, {**cell.identity(), "joint": said})
+        try:
+            for count in steps:
+                if not len(store.effects([count], cell.options.outcome)[count]):
+                    store.append(joint_unit(bench, [one[:count] for one in ranked], list(draws)))
+                done += len(draws)
+                progress(done, 4 * len(steps) * len(draws), "drawing")
+        finally:
+            store.flush()
+        found[name] = np.stack([store.effects(steps, cell.options.outcome)[count] for count in steps])
+    return found
+
+
+def joint_unit(bench: Bench, chosen: Sequence[Sequence[int]], draws: Sequence[int]) -> dict[str, np.ndarray]:
+    """Measure interventions on several blocks together, each block with the donor of its own draw.
+
+    The donors are placed in the clean image and all is degraded as the scene was (same noise field, rain layer,
+    kernel); of the result, the replaced blocks enter the observation. One block alone gives its draw of the map.
+
+    Args:
+        bench: of the cell, intervention form `true`.
+        chosen: for every draw, the blocks to intervene on; equally many.
+        draws: k of the donors, one a draw.
+
+    Returns:
+        Columns of the store, with the number of blocks as `block` and 0, 1, 2, ... as `k`.
+    """
+    cell, rows = bench.cell, [bench.observation]
+    for blocks, k in zip(chosen, draws, strict=True):
+        clean, observed = cell.scene.clean.copy(), bench.observation.copy()
+        for block in blocks:
+            donor, _ = cell.keys.donors(cell.pool, block, k, k + 1)
+            clean[cell.scene.grid.rect(block).slices] = cell.pool.patches[donor[0]]
+        degraded = cell.degradation(clean)
+        for block in blocks:
+            observed[bench.input_rect(block).slices] = degraded[bench.input_rect(block).slices]
+        rows.append(observed)
+    device, roi = bench.target.device, cell.scene.roi.slices
+    parts = [Bench.full_forward(cell, to_tensor(row)[None].to(device))[(..., *roi)] for row in rows]
+    outputs, count = torch.cat(parts), len(draws)
+    unit = {"block": np.full(count, len(chosen[0])), "k": np.arange(count)}
+    for outcome in to_measure(cell.options.outcome):
+        values = outcome.compute(outputs, bench.target).cpu().numpy()
+        unit[outcome.name], unit[f"{outcome.name}_untouched"] = values[1:], np.full(count, values[0])
+    return unit

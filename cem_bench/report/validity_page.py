@@ -1,0 +1,251 @@
+"""The validity page of a model and scene: is the map the network's, repeatable, and better than its nulls? No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cem_bench.figures.map import Look, draw_map, save_figure
+from cem_bench.figures.style import style
+from cem_bench.inputs.geometry import Rect
+from cem_bench.report.pages import markdown
+from cem_bench.stats.repeat import Repeatability, repeatability
+from cem_bench.stats.sanity import (
+    DeletionCurve,
+    DeletionGap,
+    NoiseShare,
+    Randomisation,
+    deletion_curve,
+    deletion_gap,
+    noise_share,
+    pool_halves,
+    randomisation,
+)
+from cem_bench.store.draws import write_atomically
+from cem_bench.store.maps import EffectMap
+from cem_bench.store.probes import Probes
+
+COLOURS = {"map": "#c1272d", "random": "0.55", "nearest": "#2e5fa3", "contrast": "#d59a1e"}
+MAPS_SHOWN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the probes of one map came to.
+
+    Attributes:
+        weights: likeness to maps under randomised weights.
+        curves: order to its joint deletion curve.
+        gaps: null order to the paired advantage of the map's order.
+        halves: what was halved (donor pool, draws, noise fields) to how far the two maps agree.
+        noise: share of the noise field, or None where nothing is drawn.
+    """
+
+    weights: Randomisation
+    curves: Mapping[str, DeletionCurve]
+    gaps: Mapping[str, DeletionGap]
+    halves: Mapping[str, Repeatability]
+    noise: NoiseShare | None
+
+
+def judge(probes: Probes) -> Found:
+    """Return the statistics of a map's validity."""
+    effects, tol, joint = probes.effects, probes.tol, probes.joint
+    draws = np.stack([effects[:, ::2].mean(axis=1), effects[:, 1::2].mean(axis=1)], axis=1)
+    pool = pool_halves(dict(enumerate(effects)), dict(enumerate(probes.donors)), probes.pool)
+    pairs = {"donor pool": pool, "draws": draws}
+    if probes.fields is not None:
+        pairs["noise fields"] = probes.fields[:, :2].mean(axis=2)
+    randomised = {name: one.effect.ravel()[list(probes.blocks)] for name, one in probes.randomised.items()}
+    return Found(
+        randomisation(effects.mean(axis=1), draws, randomised, tol=tol),
+        {name: deletion_curve(probes.steps, one) for name, one in joint.items()},
+        {name: deletion_gap(joint["map"], one) for name, one in joint.items() if name != "map"},
+        {name: repeatability(pair, tol=tol) for name, pair in pairs.items()},
+        None if probes.fields is None else noise_share(probes.fields),
+    )
+
+
+def table_of(found: Found) -> pd.DataFrame:
+    """Return every number of the page: part, item, quantity, value, low, high, p; NaN where there is none."""
+    rows: list[dict[str, Any]] = []
+
+    def add(part: str, item: str, quantity: str, value: float, *ends: float, p: float = np.nan) -> None:
+        low, high = ends or (np.nan, np.nan)
+        said = {"part": part, "item": item, "quantity": quantity}
+        rows.append(said | {"value": value, "low": low, "high": high, "p": p})
+
+    weights = found.weights
+    for index, stage in enumerate(weights.stages):
+        ends = (weights.low[index], weights.high[index])
+        add("random weights", stage, "rank correlation", weights.spearman[index], *ends)
+        add("random weights", stage, "class agreement", weights.agreement[index])
+    for name, curve in found.curves.items():
+        for step, count in enumerate(curve.blocks):
+            effect = curve.effect
+            ends = (float(effect.low[step]), float(effect.high[step]))
+            add("blocks together", name, f"effect of {count} blocks, dB", float(effect.mean[step]), *ends)
+        add("blocks together", name, "mean over steps, dB", *(float(x) for x in _estimate(curve.area)))
+    for name, gap in found.gaps.items():
+        add("blocks together", f"map - {name}", "mean over steps, dB", gap.mean, gap.low, gap.high, p=gap.p)
+    for part, one in found.halves.items():
+        add(part, "two halves", "class flips", one.flip_rate)
+        add(part, "two halves", "ICC", one.icc)
+        add(part, "two halves", "correlation", one.correlation, one.low, one.high)
+    noise = found.noise
+    if noise is not None:
+        add("noise fields", f"{len(noise.by_block)} blocks", "share of variance", noise.whole, noise.low, noise.high)
+    return pd.DataFrame(rows)
+
+
+def _estimate(one: Any) -> tuple[float, float, float]:
+    return one.mean, one.low, one.high
+
+
+def figure_of(found: Found, probes: Probes, truth: EffectMap, scene: tuple[np.ndarray, Rect], look: Look) -> Figure:
+    """Draw the maps under randomised weights, their likeness, the joint deletion curves, and the advantage over nulls.
+
+    Args:
+        found: of `judge`.
+        probes: what it was judged by.
+        truth: the map itself.
+        scene: image to draw on, (H, W, 3) uint8, and the ROI in its pixels.
+        look: colours of the maps.
+    """
+    names = list(probes.randomised)
+    shown = [names[i] for i in sorted({round(i) for i in np.linspace(0, len(names) - 1, MAPS_SHOWN)})]
+    with style():
+        figure = Figure(figsize=(6.9, 5.0))
+        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.25))  # pyright: ignore[reportGeneralTypeIssues]
+        panels = top.subplots(1, len(shown) + 1)
+        titled = [("true weights", truth), *((f"{name}\nshuffled", probes.randomised[name]) for name in shown)]
+        for axis, (title, one) in zip(panels, titled, strict=True):
+            draw_map(axis, one, *scene, look)
+            axis.set_title(title, fontsize=8)
+        left, right = bottom.subplots(1, 2)
+        _likeness(left, found.weights)
+        _curves(right, found.curves)
+    return figure
+
+
+def _likeness(axis: Axes, weights: Randomisation) -> None:
+    at = np.arange(len(weights.stages) - 1)
+    arms = np.abs(np.stack([weights.spearman - weights.low, weights.high - weights.spearman]))
+    axis.errorbar(at, weights.spearman[:-1], arms[:, :-1], fmt="o-", color=COLOURS["map"], capsize=2, label="rank r")
+    axis.plot(at, weights.agreement[:-1], "s--", color="0.3", label="same class, share of coloured blocks")
+    axis.axhline(weights.spearman[-1], color=COLOURS["map"], lw=0.8, ls=":", label="rank r of two halves, true weights")
+    axis.axhline(0, color="0.6", lw=0.6)
+    axis.set_xticks(at, [stage.split(" ")[0] for stage in weights.stages[:-1]])
+    axis.set_xlabel("last layers with shuffled weights")
+    axis.set_ylabel("likeness to the true map")
+    axis.set_ylim(None, 1.45)  # room for the legend
+    axis.legend(fontsize=6, loc="upper right")
+
+
+def _curves(axis: Axes, curves: Mapping[str, DeletionCurve]) -> None:
+    for name, curve in curves.items():
+        axis.plot(curve.blocks, curve.effect.mean, "o-", ms=3, color=COLOURS[name], label=f"{name} order")
+        axis.fill_between(curve.blocks, curve.effect.low, curve.effect.high, color=COLOURS[name], alpha=0.15, lw=0)
+    axis.set_xscale("log", base=2)
+    counts = [int(count) for count in next(iter(curves.values())).blocks]
+    axis.set_xticks(counts, labels=[str(count) for count in counts])
+    axis.minorticks_off()
+    axis.set_xlabel("blocks intervened on together")
+    axis.set_ylabel("joint effect on the ROI, dB")
+    axis.legend(fontsize=6)
+
+
+def verdicts(found: Found) -> list[str]:
+    """Return the answers, a line each, every one with its number."""
+    weights, last = found.weights, len(found.weights.stages) - 2
+    lines = [
+        f"- **Weights.** With the weights of all layers shuffled the map ranks blocks with r = "
+        f"{_with(weights.spearman[last], weights.low[last], weights.high[last])} to the true one; two halves of the "
+        f"true map reach {_with(weights.spearman[-1], weights.low[-1], weights.high[-1])}."
+    ]
+    lines += [_against(name, gap) for name, gap in found.gaps.items()]
+    for name, one in found.halves.items():
+        lines.append(
+            f"- **Two halves, {name}.** {one.flip_rate:.1%} of {one.coloured} coloured blocks change class; ICC "
+            f"{one.icc:.3f}; r {_with(one.correlation, one.low, one.high)}."
+        )
+    if found.noise is not None:
+        noise = found.noise
+        lines.append(
+            f"- **Noise field.** {_with(noise.whole, noise.low, noise.high)} of the variance of one draw's effect "
+            f"comes from the field of the scene (0: one field speaks for all)."
+        )
+    return lines
+
+
+def _against(name: str, gap: DeletionGap) -> str:
+    """Say how the map's order compares with another: a word needs interval and p, and draws enough for either."""
+    words = {
+        "better": "is better than it",
+        "worse": "is worse than it",
+        "undecided": "is not told apart from it",
+        "too few draws": f"cannot be told from it by {gap.draws} draws (no p under {2 / 2**gap.draws:.2g} is possible)",
+    }
+    return (
+        f"- **Against {name} order.** Deleting in the map's order {words[gap.verdict]}: "
+        f"{_with(gap.mean, gap.low, gap.high)} dB more joint effect over the steps, p {gap.p:.2g}, {gap.draws} draws."
+    )
+
+
+def _with(value: float, low: float, high: float) -> str:
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def page_of(found: Found, record: Mapping[str, Any], command: str) -> str:
+    """Return the page."""
+    session = f"Run key of the map {record['key'][:16]}, commit {record['provenance']['commit'][:10]}."
+    table = table_of(found)
+    shown = table[~table["quantity"].str.startswith("effect of")].drop(columns="part").assign(part=table["part"])
+    shown = shown[["part", "item", "quantity", "value", "low", "high", "p"]].round(4).astype(object).fillna("")
+    return (
+        "\n\n".join(
+            [
+                f"# Is the map valid? {record['model']} on {record['scene']}",
+                "\n".join(verdicts(found)),
+                "![Maps under shuffled weights, their likeness, joint deletion curves.](validity.png)",
+                markdown(shown),
+                NOTE + f" Draws: {record['sampling']}.",
+                f"Again: `{command}`. {session}",
+            ]
+        )
+        + "\n"
+    )
+
+
+NOTE = (
+    "Weights: the values of every weight tensor are shuffled, the last layers first (cascade of Adebayo et al. 2018). "
+    "Blocks together: ranked by the mean of the even draws, intervened on with the donors of the odd ones; random: a "
+    "new order for every draw; nearest: to the ROI; contrast: of the observation in the block. Intervals are 95 %: "
+    "over blocks as if independent (weights, halves, noise field), over draws (blocks together). All: `validity.csv`."
+)
+
+
+def write_page(folder: Path, found: Found, figure: Figure, record: Mapping[str, Any], command: str) -> list[Path]:
+    """Write page, table, figure and record of one model and scene.
+
+    Args:
+        folder: where to.
+        found: of `judge`.
+        figure: of `figure_of`.
+        record: of the map's measurement.
+        command: that makes the page again.
+    """
+    table = table_of(found).to_csv(index=False, float_format="%.6g").encode()
+    write_atomically(folder / "validity.csv", table)
+    write_atomically(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
+    figures = save_figure(figure, folder / "validity")
+    write_atomically(folder / "README.md", page_of(found, record, command).encode())
+    return [folder / "validity.csv", folder / "record.json", *figures, folder / "README.md"]

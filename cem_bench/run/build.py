@@ -1,0 +1,225 @@
+"""Wiring: the one place where configuration, zoo and method meet. Each function turns one node into one object."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+import model_zoo
+from cem_bench.run.config import Config
+from cem_bench.run.sweep import Sweep, table_scenes
+
+if TYPE_CHECKING:
+    from cem_bench.inputs.degradations import Degradation
+    from cem_bench.inputs.donors import DonorPool
+    from cem_bench.inputs.scene import Scene
+    from cem_bench.measuring.cell import Cell
+    from cem_bench.models.model import Model
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+
+
+def register() -> None:
+    """Make the schema and one option of the group `model` for every name and alias of the zoo known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="model", name="custom", node={})
+    for name in model_zoo.list_models():
+        for alias in (name, *model_zoo.card(name).aliases):
+            store.store(group="model", name=alias, node={"name": name})
+    for name, node in table_scenes(CONF / "scene_table.csv").items():
+        store.store(group="scene", name=name, node=node)
+
+
+def build_model(config: DictConfig) -> Model:
+    """Load the model of a configuration: zoo name, file that spandrel recognises, or class.
+
+    Raises:
+        ValueError: if it is none of the three or more than one, or the checkpoint is refused.
+    """
+    from cem_bench.models.model import as_model
+
+    ways = [way for way in ("path", "_target_") if config[way]] or (["name"] if config.name else [])
+    if len(ways) != 1:
+        raise ValueError(
+            f"Got {', '.join(ways) or 'no model'}; expected exactly one of model=NAME (`python -m model_zoo list`), "
+            "model=custom model.path=FILE, model=custom model._target_=pkg.mod.Class."
+        )
+    if config.path:
+        network, facts = model_zoo.load_file(config.path)
+        return as_model(network, name=Path(config.path).stem, scale=facts.scale, tasks=facts.tasks, facts=_facts(facts))
+    if config["_target_"]:
+        return _own_model(config)
+    card = model_zoo.card(config.name)
+    network = model_zoo.load(config.name, weights=config.weights)
+    return as_model(
+        network, name=card.name, scale=card.scale, value_range=card.value_range, tasks=card.tasks, facts=_facts(card)
+    )
+
+
+def _own_model(config: DictConfig) -> Model:
+    from torch import nn
+
+    from cem_bench.models.model import as_model
+    from model_zoo.checkpoint import fill, read
+
+    sys.path.insert(0, "")  # a class in the current folder needs no installation
+    try:
+        target = hydra.utils.get_object(config["_target_"])
+    except Exception as error:
+        raise ValueError(f"model._target_={config['_target_']} cannot be imported: {error}") from error
+    network: Any = target(**config.options) if isinstance(target, type) or config.options else target
+    if config.weights:
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"model.weights needs a torch.nn.Module, but {config['_target_']} is not one.")
+        entry = model_zoo.Card(name=config["_target_"], network=":".join(config["_target_"].rsplit(".", 1)))
+        fill(network, read(Path(config.weights)), entry, config.weights)
+    name = str(config["_target_"]).rpartition(".")[2]
+    facts = {"target": config["_target_"], "weights": config.weights}
+    return as_model(
+        network,
+        name=name,
+        scale=config.scale,
+        value_range=config.value_range,
+        tasks=tuple(config.tasks),
+        facts=facts,
+    )
+
+
+def _facts(card: Any) -> dict[str, Any]:
+    said = ("name", "network", "library", "value_range", "reach", "global_statistics", "parameters", "sha256")
+    return {key: getattr(card, key, None) for key in said}
+
+
+def build_degradation(config: DictConfig, model: Model) -> Degradation:
+    """Instantiate the task's degradation, or the one the model's card names.
+
+    Raises:
+        ValueError: if no task is given and the model names none.
+    """
+    from cem_bench.inputs.degradations import Bicubic, Noise, Rain
+
+    if config.degradation is not None:
+        return instantiate(config.degradation)
+    known = model.facts.get("name") in model_zoo.list_models()
+    named = model_zoo.card(model.facts["name"]).degradation if known else {}
+    if "noise" in named:
+        return Noise(float(named["noise"]))  # pyright: ignore[reportReturnType] - a ClassVar fits a property
+    if "rain" in named:
+        return Rain(named["rain"])  # pyright: ignore[reportReturnType]
+    if len(model.tasks) != 1:
+        known = f"restores {', '.join(model.tasks)}" if model.tasks else "does not say its task"
+        raise ValueError(f"{model.name} {known}: choose one, as task=dn50, task=rain_medium or task=sr_x4_same_size.")
+    super_resolution = Bicubic(model.scale if model.scale > 1 else 4, restore_size=model.scale == 1)
+    return {"SR": super_resolution, "DN": Noise(), "DR": Rain()}[model.tasks[0]]
+
+
+def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> bool:
+    """Say whether a network is said to be trained for a degradation's task, at its upscale."""
+    return degradation.scale == model.scale and degradation.task in model.tasks
+
+
+def parts_of(sweep: Sweep) -> list[Sweep]:
+    """Return a sweep in parts of which every combination is a cell: with `trained_tasks_only` one a task."""
+    if not sweep.trained_tasks_only:
+        return [sweep] if sweep.cells else []
+    parts = []
+    for task in sweep.axes["task"]:
+        degradation = instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation)
+        able = tuple(name for name in sweep.axes["model"] if is_trained_for(model_zoo.card(name), degradation))
+        parts.append(replace(sweep, axes={**sweep.axes, "task": (task,), "model": able}))
+    return [part for part in parts if part.cells]
+
+
+def wanted(sweep: Sweep) -> list[dict[str, str]]:
+    """Return the cells of a sweep."""
+    return [cell for part in parts_of(sweep) for cell in part.cells]
+
+
+def build_scene(config: DictConfig) -> Scene:
+    """Read the scene of a configuration."""
+    from cem_bench.inputs.scene import load_scene
+
+    if "CEM_DATA-is-not-set" in config.source:
+        raise ValueError(
+            f"Scene {config.name} is not shipped: set CEM_DATA to the folder that holds "
+            f"scenes/{Path(config.source).name} (results/README.md says where to get it), or choose a "
+            "shipped scene such as scene=coffee."
+        )
+    crop = None if config.crop is None else tuple(config.crop)
+    return load_scene(config.name, config.source, tuple(config.roi), crop=crop, block=config.block)  # pyright: ignore[reportArgumentType]
+
+
+def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
+    """Build the donor pool of a configuration, without the scene's own image."""
+    from cem_bench.inputs.donors import pool_from_array, pool_from_images, stratify
+
+    said = {"source": config.source, "licence": config.licence}
+    if config.path and "CEM_DATA-is-not-set" in config.path:
+        raise ValueError("donors=div2k is not shipped: set CEM_DATA to the folder that holds donors_div2k_8x8.npz.")
+    if config.kind == "array":
+        pool = pool_from_array(config.path, **said).fit(scene.block)
+    elif config.kind == "images":
+        sources = [config.path] if config.path else [source for source in config.sources if source != scene.source]
+        pool = pool_from_images(sources, scene.block, count=config.count, seed=config.seed, **said)
+    else:
+        raise ValueError(f"donors.kind is {config.kind!r}; expected array or images.")
+    return stratify(pool, config.strata, seed=config.seed) if config.strata else pool
+
+
+def build_cell(config: DictConfig) -> Cell:
+    """Build the whole cell of a configuration."""
+    from cem_bench.measuring.cell import Cell, Options
+
+    model = build_model(config.model)
+    scene = build_scene(config.scene)
+    options = Options(
+        form=str(config.intervention.form).lower(),
+        bgr=config.intervention.bgr,
+        outcome=config.outcome,
+        tol=config.tol,
+        fdr=config.stats.fdr,
+        engine=config.engine,
+        precision=config.precision,
+        memory_gb=config.memory_gb,
+        compile=config.compile,
+        device=config.device,
+        include_roi=config.include_roi,
+        seed=config.seed,
+    )
+    degradation = build_degradation(config.task, model)
+    return Cell(model, scene, degradation, build_pool(config.donors, scene), instantiate(config.sampling), options)
+
+
+def why_no_model(name: str) -> str:
+    """Say why a model of the zoo cannot run here and what to do; "" if it can."""
+    from model_zoo import weights
+
+    try:
+        card = model_zoo.card(name)
+    except model_zoo.ZooError:
+        return "not in the zoo yet: it is a trained member, see conf/train and `python scripts/train.py`"
+    if weights.find(card):
+        return ""
+    files = " or ".join(card.file_names) or f"{card.name}.safetensors"
+    where = card.address or card.paper or "its authors"
+    return f"no weights here: put {files} into a folder of CEM_WEIGHTS (from {where})"
+
+
+def why_no_scene(name: str) -> str:
+    """Say why a scene cannot run here and what to do; "" if it can."""
+    table = table_scenes(CONF / "scene_table.csv")
+    node = OmegaConf.create(table[name]) if name in table else OmegaConf.load(CONF / "scene" / f"{name}.yaml")
+    source = str(OmegaConf.select(node, "source"))
+    if "CEM_DATA-is-not-set" in source:
+        return "CEM_DATA is not set; results/README.md says where to get the image"
+    here = ":" in source or Path(source).is_file()
+    return "" if here else f"{source} is not there; results/README.md says where to get it"

@@ -1,0 +1,1 @@
+"""Stored draws, what is read off them, and their archive. No torch."""

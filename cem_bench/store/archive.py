@@ -1,0 +1,231 @@
+"""Keep the draws of a store in few small files that git can hold, and restore a store from them.
+
+`python -m cem_bench.report keep` after measuring, `python -m cem_bench.report restore` in a clone: then every report
+can be redrawn and judged, and a sweep measures only what is missing.
+
+`OUTPUT/draws/MODEL.parquet` holds the draws of every cell of an experiment (columns of the store and `run`, the run's
+folder; where they are too many for one file, `MODEL.part2.parquet` and so on go on), `MODEL.runs.parquet` what else the
+store knows of them: identity, record, entries of experiments, LAM. Pictures are not kept: those of most scenes may not
+be shipped.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from cem_bench.store.draws import Store, read_rows, run_key, write_atomically
+
+LIMIT_MB = 5.0  # larger files stay out of git
+OF_STORE = ("key", "shards", "root_sha256")  # what a store writes into a record itself
+
+
+@dataclass
+class Run:
+    """One run of a store as the archive keeps it.
+
+    Attributes:
+        identity: what the run key hashes.
+        record: who measured it, when, with what.
+        draws: one row a draw, as the store has them.
+        entries: experiment and file name to the entry of the cell there.
+        lam: content of `lam.npz`; empty where LAM was not computed.
+    """
+
+    identity: Mapping[str, Any]
+    record: Mapping[str, Any]
+    draws: pd.DataFrame
+    entries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    lam: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """The run's folder in the store."""
+        return run_key(self.identity)[:16]
+
+
+def keep(output: Path) -> list[Path]:
+    """Write the draws of all cells of experiments in a store into the archive beside it; what it holds stays.
+
+    A run that both have keeps the larger number of draws; one that no entry names any more is dropped.
+
+    Args:
+        output: folder of the results, which holds `store/` and gets `draws/`.
+
+    Returns:
+        The files written: of every model the draws, in one or more parts, and the runs.
+
+    Raises:
+        FileNotFoundError: if the store has no cell of an experiment.
+    """
+    named = _entries(output)
+    if not named:
+        raise FileNotFoundError(f"No cell of an experiment in {output / 'store'}: there is nothing to keep.")
+    by_model: dict[str, dict[str, dict[str, Any]]] = {}
+    for at, entry in named.items():
+        by_model.setdefault(entry["model"], {}).setdefault(entry["key"][:16], {})[at] = entry
+    written = []
+    for model, runs in tqdm(by_model.items(), desc="keep", unit="model"):
+        written += _write(output / "draws", model, _joined(read_archive(output, model), _stored(output, runs)))
+    return written
+
+
+def restore(output: Path) -> int:
+    """Write into a store the runs of the archive beside it that the store lacks, whole or in part.
+
+    Args:
+        output: folder of the results, which holds `draws/` and gets `store/`.
+
+    Returns:
+        The number of runs that got draws.
+
+    Raises:
+        FileNotFoundError: if there is no archive.
+        ValueError: if an archived run's identity does not hash to its name: the file was changed.
+    """
+    models = sorted(path.name.removesuffix(".runs.parquet") for path in (output / "draws").glob("*.runs.parquet"))
+    if not models:
+        raise FileNotFoundError(f"No archive in {output / 'draws'}: `python -m cem_bench.report keep` writes one.")
+    restored = 0
+    for model in tqdm(models, desc="restore", unit="model"):
+        restored += sum(_restore(output / "store", run) for run in read_archive(output, model).values())
+    return restored
+
+
+def read_archive(output: Path, model: str) -> dict[str, Run]:
+    """Return the archived runs of a model by folder name; none where it has no files.
+
+    Raises:
+        ValueError: as `restore`.
+    """
+    path = output / "draws" / f"{model}.runs.parquet"
+    if not path.is_file():
+        return {}
+    parts = [pd.read_parquet(part).astype({"run": str}) for part in _of_draws(path)]
+    draws = {str(name): rows for name, rows in pd.concat(parts).groupby("run")}
+    runs = {}
+    for row in pd.read_parquet(path).to_dict("records"):
+        rows = draws[row["run"]].drop(columns="run").dropna(axis=1, how="all").reset_index(drop=True)
+        identity, record, entries = (json.loads(row[name]) for name in ("identity", "record", "entries"))
+        run = Run(identity, record, rows, entries, row["lam"])
+        if run.name != row["run"]:
+            raise ValueError(f"{path}: run {row['run']} has the identity of {run.name}: restore the file from git.")
+        runs[run.name] = run
+    return runs
+
+
+def _of_draws(runs: Path) -> list[Path]:
+    """Return the files with the draws of the runs of a file, in order."""
+    first = _part(runs, 1)
+    return [first, *sorted(runs.parent.glob(f"{first.stem}.part*.parquet"))]
+
+
+def _part(runs: Path, number: int) -> Path:
+    name = runs.name.removesuffix(".runs.parquet")
+    return runs.with_name(f"{name}.part{number}.parquet" if number > 1 else f"{name}.parquet")
+
+
+def _entries(output: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries of all experiments by "experiment/file name"."""
+    folder = output / "store" / "experiments"
+    return {
+        path.relative_to(folder).as_posix(): json.loads(path.read_text()) for path in sorted(folder.glob("*/*.json"))
+    }
+
+
+def _stored(output: Path, runs: Mapping[str, dict[str, Any]]) -> Iterable[Run]:
+    for name, entries in runs.items():
+        folder = output / "store" / name
+        identity, record = (json.loads((folder / f"{text}.json").read_text()) for text in ("identity", "record"))
+        lam = folder / "lam.npz"
+        record = {key: value for key, value in record.items() if key not in OF_STORE}
+        yield Run(identity, record, read_rows(folder), entries, lam.read_bytes() if lam.is_file() else b"")
+
+
+def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
+    runs = dict(archived)
+    for run in stored:
+        for other in runs.values():  # an entry names one run: the one measured last
+            other.entries = {at: entry for at, entry in other.entries.items() if at not in run.entries}
+        before = runs.get(run.name)
+        if before and len(before.draws) > len(run.draws):
+            run = Run(run.identity, before.record, before.draws, before.entries | run.entries, run.lam or before.lam)
+        elif before:
+            run.entries, run.lam = before.entries | run.entries, run.lam or before.lam
+        runs[run.name] = run
+    return {name: run for name, run in sorted(runs.items()) if run.entries}
+
+
+def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:
+    path = folder / f"{model}.runs.parquet"
+    rows = [
+        {"run": name, "lam": run.lam}
+        | {part: json.dumps(getattr(run, part), sort_keys=True) for part in ("identity", "record", "entries")}
+        for name, run in runs.items()
+    ]
+    contents = {_part(path, number): content for number, content in enumerate(_parts(runs), start=1)}
+    contents[path] = _parquet(pd.DataFrame(rows))
+    for old in {*_of_draws(path)} - set(contents):
+        old.unlink(missing_ok=True)
+    for target, content in contents.items():
+        if len(content) > LIMIT_MB * 1e6:
+            warnings.warn(f"{target}: {len(content) / 1e6:.1f} MB: leave it out of git", stacklevel=2)
+        if not target.is_file() or target.read_bytes() != content:
+            write_atomically(target, content)
+    return list(contents)
+
+
+def _parts(runs: Mapping[str, Run]) -> list[bytes]:
+    """Return the draws of runs as the fewest files that git can hold; a run is not divided, so one may be too large."""
+    ends, parts = np.cumsum([len(run.draws) for run in runs.values()]), []
+    for count in range(1, len(runs) + 1):
+        of_part: dict[int, dict[str, Run]] = {}
+        for end, (name, run) in zip(ends, runs.items(), strict=True):
+            of_part.setdefault(int((end - 1) * count // ends[-1]), {})[name] = run
+        parts = [_draws_file(part) for part in of_part.values()]
+        if max(map(len, parts)) <= LIMIT_MB * 1e6:
+            break
+    return parts
+
+
+def _draws_file(runs: Mapping[str, Run]) -> bytes:
+    draws = pd.concat([run.draws.assign(run=name) for name, run in runs.items()], ignore_index=True)
+    return _parquet(draws.astype({"run": "category"}))
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    floats = [str(name) for name, dtype in table.dtypes.items() if dtype.kind == "f"]
+    others = [str(name) for name in table.columns if name not in floats]
+    encoding = dict.fromkeys(floats, "BYTE_STREAM_SPLIT")  # a seventh less than as they are
+    content = io.BytesIO()
+    table.to_parquet(
+        content, index=False, compression="zstd", compression_level=12, use_dictionary=others, column_encoding=encoding
+    )
+    return content.getvalue()
+
+
+def _restore(root: Path, run: Run) -> bool:
+    """Write what the store lacks of a run; says whether draws were among it."""
+    store = Store(root, run.identity)
+    names = ["block", "k"]
+    here = pd.MultiIndex.from_frame(store.rows[names]) if len(store.rows) else pd.MultiIndex.from_arrays([[], []])
+    lacking = run.draws[~pd.MultiIndex.from_frame(run.draws[names]).isin(here)]
+    if len(lacking):
+        store.append({str(name): np.asarray(column) for name, column in lacking.items()})
+        store.write_record(run.record)
+    for at, entry in run.entries.items():
+        path = root / "experiments" / at
+        if not path.is_file():
+            write_atomically(path, (json.dumps(entry, indent=1) + "\n").encode())
+    if run.lam and not (store.folder / "lam.npz").is_file():
+        write_atomically(store.folder / "lam.npz", run.lam)
+    return bool(len(lacking))
