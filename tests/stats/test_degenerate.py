@@ -47,7 +47,7 @@ def test_p_values_and_verdicts(draws):
     for planned in ((), LOOKS):
         p = looks.sequential_p_values(effects, 0.01, planned)
         assert (p.effect.tolist(), p.none.tolist()) == ([1.0], [1.0])
-        assert block_table(effects, looks=looks).verdict.tolist() == [UNDECIDED]
+        assert block_table(effects, looks=planned).verdict.tolist() == [UNDECIDED]
     p = looks.look_p_values(effects[4], 0.01, LOOKS)
     assert np.all(p.effect == 1)
     assert np.all(p.none == 1)
