@@ -123,6 +123,7 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
     """Draw ratio against target for every scene, and the growth of the cost of a draw."""
     from matplotlib.figure import Figure
 
+    from cem_bench.figures.saving import save_figure
     from cem_bench.figures.style import WIDTH, style
 
     kinds = [kind for kind in dict.fromkeys(row["what"] for row in cost) if "torch.compile" not in kind]  # two numbers
@@ -135,8 +136,7 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
             axes[kind].plot(*zip(*points, strict=True), "o-", color=REACHED)
             axes[kind].set(xlabel=kind.replace(" (", "\n("), ylabel="ms a draw")
             axes[kind].set_ylim(0, 1.15 * max(cost for _, cost in points))
-        for suffix in ("png", "svg"):
-            drawing.savefig(OUT / f"benchmark.{suffix}", dpi=200)
+        save_figure(drawing, OUT / "benchmark")
 
 
 def ratios(axis: Axes, rows: list[dict[str, Any]]) -> None:

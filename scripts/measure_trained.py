@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 import model_zoo
+from cem_bench.figures.saving import save_figure
 from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
 from model_zoo.training import every_test, measure
 from scripts.trained_page import page
@@ -96,7 +97,7 @@ def figure(table: pd.DataFrame, path: Path) -> None:
             for axis, (title, draw, rows) in zip(line, panels, strict=False):
                 draw(axis, rows)
                 axis.set_title(title)
-        drawing.savefig(path, dpi=200)
+        save_figure(drawing, path.with_suffix(""))
 
 
 def tasks_trained(table: pd.DataFrame) -> pd.DataFrame:

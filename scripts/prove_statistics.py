@@ -2,7 +2,7 @@
 
     python scripts/prove_statistics.py [--runs 1000]
 
-Reads results/statistics/gold_*.npz and writes table.csv, simulations.png, simulations.svg and README.md beside them.
+Reads results/statistics/gold_*.npz and writes table.csv, simulations.png and README.md beside them.
 """
 
 import argparse
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from statistics_page import readme
 
+from cem_bench.figures.saving import save_figure
 from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
 from cem_bench.sampling.sequential import Sequential
 from cem_bench.stats.estimates import robust_interval, skew_interval, t_interval
@@ -129,9 +129,7 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
         axes["verdicts"].set(xlabel="contradictory verdicts,\n% of coloured blocks", ylabel="")
         axes["verdicts"].tick_params(axis="y", labelleft=False)
         axes["verdicts"].legend(title="", loc="lower right")
-        for suffix in ("png", "svg"):
-            facts = {"Date": None} if suffix == "svg" else None
-            drawing.savefig(folder / f"simulations.{suffix}", dpi=200, metadata=facts)
+        save_figure(drawing, folder / "simulations")
 
 
 def errors_panel(axis: Axes, table: pd.DataFrame, colours: Mapping[str, Any]) -> None:
@@ -185,7 +183,6 @@ def main() -> None:
     parser.add_argument("--gold", type=Path, default=RESULTS, help="folder of gold_*.npz")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    mpl.rcParams["svg.hashsalt"] = "cem_bench"
     golds = {path.stem.removeprefix("gold_"): load_gold(path) for path in sorted(arguments.gold.glob("gold_*.npz"))}
     if not golds:
         parser.error(f"no gold_*.npz in {arguments.gold}; write them with scripts/gold.py")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -143,13 +142,3 @@ def map_figure(
     draw_bar(axes[1, -1].inset_axes((0.2, 0, 0.55, 1)), effect_map, look)
     axes[1, -1].set_axis_off()
     return figure
-
-
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as PNG and SVG; reproducible bytes (no date inside)."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
-    with mpl.rc_context({"svg.hashsalt": "cem_bench", "svg.fonttype": "path"}):
-        figure.savefig(paths[0], dpi=160)
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths

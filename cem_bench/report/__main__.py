@@ -1,6 +1,6 @@
 """Redraw and judge from what is stored.
 
-`python -m cem_bench.report experiment=denoise_ca [palette=safe] [output=results]`, or
+`python -m cem_bench.report experiment=denoise_ca [palette=safe] [formats=png,svg,pdf] [output=results]`, or
 `python -m cem_bench.report claims [output=results] [readme=README.md]`: the file's quotes of claims are written again;
 `python -m cem_bench.report keep [output=results]`, `restore [output=results]`: draws between store and `draws/`.
 """
@@ -17,7 +17,7 @@ from cem_bench.report.write import write_report
 from cem_bench.store.archive import keep, restore
 
 USAGE = "expected experiment=NAME, claims, keep or restore, and of"
-KEYS = {"experiment": "", "palette": "paper", "output": "results"}
+KEYS = {"experiment": "", "palette": "paper", "formats": "png", "output": "results"}
 
 
 def main(arguments: list[str]) -> None:
@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> None:
     said = KEYS | given
     for experiment in said["experiment"].split(","):
         try:
-            paths = write_report(experiment, Path(said["output"]), palette=said["palette"])
+            formats = said["formats"].strip("[]").split(",")
+            paths = write_report(experiment, Path(said["output"]), palette=said["palette"], formats=formats)
         except (FileNotFoundError, ValueError) as error:
             sys.exit(f"cem_bench.report: {error}")
         print(f"{experiment}: {len(paths)} files in {paths[0].parent}")

@@ -11,7 +11,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cem_bench.figures import curves
-from cem_bench.figures.map import save_figure
+from cem_bench.figures.saving import save_figure
 from cem_bench.report import pages
 from cem_bench.report.earlier import read_table
 from cem_bench.report.quotes import quote, tally

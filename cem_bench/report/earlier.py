@@ -108,5 +108,5 @@ def whole_pairs(
 
 def pictures_of(folder: Path, name: str) -> list[Path]:
     """Return the figures of one scene that an earlier report left."""
-    mine = re.compile(rf"(scene|lam|difference)_{re.escape(name)}(_part\d+)?\.(png|svg)")
+    mine = re.compile(rf"(scene|lam|difference)_{re.escape(name)}(_part\d+)?\.(png|svg|pdf)")
     return sorted(path for path in folder.glob("*") if mine.fullmatch(path.name))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from cem_bench.figures.map import save_figure
+from cem_bench.figures.saving import save_figure
 from cem_bench.store.draws import write_atomically
 from cem_bench.store.matrix import EffectMatrix
 

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cem_bench.figures.map import Look, draw_map, save_figure
+from cem_bench.figures.map import Look, draw_map
+from cem_bench.figures.saving import save_figure
 from cem_bench.figures.style import style
 from cem_bench.inputs.geometry import Rect
 from cem_bench.report.pages import markdown

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from cem_bench.figures import curves, panels
-from cem_bench.figures.map import save_figure
+from cem_bench.figures.saving import FORMATS, METADATA, save_figure
 from cem_bench.report import ablations, lam_agreement, pages
 from cem_bench.report.earlier import kept_rows, pictures_of, whole_decay, whole_pairs, with_earlier
 from cem_bench.report.tables import cells_table, paired_table, summary_table
@@ -43,6 +43,7 @@ class Experiment:
         paired_decay: differences of their decay curves.
         lam: agreement of LAM with the effects, one row a cell; empty where LAM is not asked for.
         palette: `paper` or `safe`.
+        formats: of the figures: `png`, `svg`, `pdf`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Experiment:
     paired_decay: pd.DataFrame
     lam: pd.DataFrame
     palette: str
+    formats: Sequence[str] = FORMATS
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -70,7 +72,7 @@ class Experiment:
         return [claim["id"] for claim in said["claims"] if claim["experiment"] == self.name]
 
 
-def read_experiment(name: str, output: Path, palette: str) -> Experiment:
+def read_experiment(name: str, output: Path, palette: str, formats: Sequence[str] = FORMATS) -> Experiment:
     """Read the cells of an experiment and make its tables.
 
     Raises:
@@ -108,6 +110,7 @@ def read_experiment(name: str, output: Path, palette: str) -> Experiment:
         whole_pairs(folder / "decay_paired.csv", cells, kept, pairs),
         _agreement(cells, folder / "lam.csv") if options.get("lam_steps") else pd.DataFrame(),
         palette,
+        formats,
     )
 
 
@@ -115,7 +118,7 @@ def _agreement(cells: Sequence[StoredCell], earlier: Path) -> pd.DataFrame:
     return with_earlier(lam_agreement.agreement_table(cells), earlier, ["model", "scene"])
 
 
-def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Path]:
+def write_report(name: str, output: Path, *, palette: str = "paper", formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write tables, figures and page of an experiment from its stored draws.
 
     Rows of cells that an earlier report had and the store has not are kept; figures that need their draws stay as they
@@ -125,6 +128,7 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
         name: of the experiment.
         output: folder of the results; pictures of scenes that are not shipped go to `private/` in it.
         palette: `paper` or `safe` (for colour-blind readers).
+        formats: of the figures: `png`, which the page shows, `svg`, `pdf`.
 
     Returns:
         The files written, tables first; where a sweep found nothing that can run here, a page that says so.
@@ -139,12 +143,12 @@ def write_report(name: str, output: Path, *, palette: str = "paper") -> list[Pat
         text = pages.page_without_cells(name, said["question"], json.loads((folder / "plan.json").read_text()))
         write_atomically(folder / "README.md", text.encode())
         return [folder / "README.md"]
-    experiment = read_experiment(name, output, palette)
+    experiment = read_experiment(name, output, palette, formats)
     tables = _write_tables(experiment, folder)
     figures, private, stay = [], output / "private" / name, _staying(experiment, folder)
     for stem, draw in _figures(experiment).items():
-        old = [folder / f"{stem}{suffix}" for suffix in (".png", ".svg")]
-        figures += old if stem in stay else save_figure(draw(), folder / stem)
+        old = [path for path in (folder / f"{stem}.{name}" for name in METADATA) if path.is_file()]
+        figures += old if stem in stay else save_figure(draw(), folder / stem, formats)
     scenes, left = _scenes(experiment, folder, private)
     figures += sorted([*scenes, *left])  # the page is the same whether they were drawn now or stay
     for place in (folder, private):
@@ -168,7 +172,7 @@ def _staying(experiment: Experiment, folder: Path) -> set[str]:
 
 def _sweep_out(folder: Path, figures: Sequence[Path]) -> None:
     """Remove the pictures of earlier reports that this one no longer draws: a page and its folder agree."""
-    for path in {*folder.glob("*.png"), *folder.glob("*.svg")} - set(figures):
+    for path in {path for name in METADATA for path in folder.glob(f"*.{name}")} - set(figures):
         path.unlink()
 
 
@@ -220,7 +224,7 @@ def _scenes(experiment: Experiment, shown: Path, private: Path) -> tuple[list[Pa
     Returns:
         The figures drawn, and those of an earlier report that stay: of scenes that it drew with more models.
     """
-    paths, left, seed = [], [], experiment.table["seed"].min()
+    paths, left, seed, formats = [], [], experiment.table["seed"].min(), experiment.formats
     by_scene: dict[tuple[str, str], list[StoredCell]] = {}
     for cell in experiment.cells:
         if cell.entry["seed"] == seed and all((cell.folder / f"{name}.png").is_file() for name in PICTURES):
@@ -243,9 +247,9 @@ def _scenes(experiment: Experiment, shown: Path, private: Path) -> tuple[list[Pa
         for number, part in enumerate(_evenly(cells)):
             stem = f"scene_{name}" + (f"_part{number + 1}" if len(cells) > panels.MOST else "")
             figure = panels.scene_figure(part, experiment.palette)
-            paths += save_figure(figure, folder / stem) if folder is shown else _private(figure, folder / stem)
+            paths += save_figure(figure, folder / stem, formats) if folder is shown else _private(figure, folder / stem)
         if folder is shown and experiment.options.get("lam_steps"):
-            paths += save_figure(lam_agreement.lam_figure(cells, experiment.palette), folder / f"lam_{name}")
+            paths += save_figure(lam_agreement.lam_figure(cells, experiment.palette), folder / f"lam_{name}", formats)
         if scene in scenes[:1]:
             paths += _pair(experiment, cells, shown / f"difference_{name}")
     return paths, left
@@ -269,5 +273,6 @@ def _pair(experiment: Experiment, cells: Sequence[StoredCell], stem: Path) -> li
     named = {cell.model: cell for cell in cells}
     for first, second in experiment.options.get("pairs") or ():
         if first in named and second in named:
-            return save_figure(panels.pair_figure(named[first], named[second], experiment.palette), stem)
+            figure = panels.pair_figure(named[first], named[second], experiment.palette)
+            return save_figure(figure, stem, experiment.formats)
     return []

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from cem_bench.figures.map import BOUND_DB, Look, map_figure, save_figure
+from cem_bench.figures.map import BOUND_DB, Look, map_figure
+from cem_bench.figures.saving import save_figure
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement
 from cem_bench.measuring.prepared import Progress

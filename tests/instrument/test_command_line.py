@@ -31,7 +31,7 @@ def test_quickstart_model_on_a_small_scene_then_again(tmp_path: Path):
     for word in ("effect of a block", "PSNR of the ROI", "run key", "proof"):
         assert word in first.stdout
     files = sorted((tmp_path / "results" / "quickstart").iterdir())
-    assert sorted(path.suffix for path in files) == [".json", ".md", ".npz", ".png", ".svg"]
+    assert sorted(path.suffix for path in files) == [".json", ".md", ".npz", ".png"]
     record = json.loads(next(path for path in files if path.suffix == ".json").read_text())
     with np.load(next(path for path in files if path.suffix == ".npz")) as stored:
         assert stored["effect_db"].shape == (8, 8)

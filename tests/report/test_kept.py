@@ -117,7 +117,7 @@ def test_restored_draws_redraw_the_same_tables(both: Path) -> None:
     assert [path.name for path in entries(both, "DnCNN")] == listed
     write_report("denoise_ca", both)
     after = files(both / "denoise_ca")
-    for name in ("cells.csv", "summary.csv", "decay.csv", "decay_paired.csv", "decay.png", "verdicts.svg"):
+    for name in ("cells.csv", "summary.csv", "decay.csv", "decay_paired.csv", "decay.png", "verdicts.png"):
         assert after[name] == before[name], name
     # pictures are not in the archive: the panels of the earlier report stay
     assert after["scene_shipped_coffee_1.png"] == before["scene_shipped_coffee_1.png"]

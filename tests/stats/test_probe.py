@@ -59,7 +59,6 @@ def test_a_probed_map_has_all_it_is_judged_by_and_is_not_measured_twice(cell: Ce
         "validity.csv",
         "record.json",
         "validity.png",
-        "validity.svg",
         "README.md",
     ]
     said = paths[-1].read_text()
