@@ -1,6 +1,6 @@
-"""Enumerate gold maps: every block that can reach the ROI against every donor of a pool of 1,000.
+"""Enumerate gold maps: every block that can reach the ROI against every donor of a pool of 1,000 (250 where costly).
 
-    CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn edsr ffdnet fsrcnn srresnet_dn
+    CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn edsr ffdnet fsrcnn rcan_dn_ca srresnet_dn
 
 Writes results/statistics/gold_NAME.npz, from which `scripts/prove_statistics.py` draws with the truth known. One
 thread, some milliseconds a draw; the donors are photographs that scikit-image ships, the scene's own left out.
@@ -47,6 +47,7 @@ class Gold:
     crop: Rect
     roi: Rect
     degradation: Degradation
+    donors: int = DONORS
 
 
 GOLD = {
@@ -54,6 +55,10 @@ GOLD = {
     "edsr": Gold("EDSR_SR_4", "rocket.jpg", Rect(256, 288, 128, 128), Rect(0, 0, 32, 32), Bicubic(4)),
     "ffdnet": Gold("FFDNet", "astronaut.png", Rect(288, 192, 128, 128), Rect(0, 0, 32, 32), Noise(50.0, seed=0)),
     "fsrcnn": Gold("FSRCNN-Y", "coffee.png", Rect(150, 250, 128, 128), Rect(48, 48, 32, 32), Bicubic(4)),
+    # Channel attention over the whole image: every block reaches the ROI, most of them through a mean alone.
+    "rcan_dn_ca": Gold(
+        "RCAN_DN_ca", "astronaut.png", Rect(40, 190, 64, 64), Rect(0, 0, 32, 32), Noise(50.0, seed=0), donors=250
+    ),
     "srresnet_dn": Gold(
         "SRResNet_DN_light",
         "motorcycle_left.png",
@@ -86,7 +91,7 @@ def enumerate_map(gold: Gold) -> dict[str, np.ndarray]:
     photograph = read_rgb(locate(f"skimage:data/{gold.photograph}"))
     clean = np.ascontiguousarray(photograph[gold.crop.slices])
     others = [f"skimage:data/{name}" for name in PHOTOGRAPHS if name != gold.photograph]
-    pool = pool_from_images(others, BLOCK, count=DONORS, seed=0)
+    pool = pool_from_images(others, BLOCK, count=gold.donors, seed=0)
     engine = prepare(model_zoo.load(gold.model), to_tensor(gold.degradation(clean)), gold.roi)
     blocks, effects, started = [], [], time.perf_counter()
     columns = gold.crop.width // BLOCK
@@ -97,7 +102,7 @@ def enumerate_map(gold: Gold) -> dict[str, np.ndarray]:
         blocks.append(index)
         effects.append(effects_of(gold, clean, engine, block, pool))
         print(
-            f"{gold.model} block {index}: {len(blocks) * DONORS} draws, {time.perf_counter() - started:.0f} s",
+            f"{gold.model} block {index}: {len(blocks) * gold.donors} draws, {time.perf_counter() - started:.0f} s",
             flush=True,
         )
     told = {

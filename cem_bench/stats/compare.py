@@ -6,7 +6,6 @@ models takes the images as its sample, and says how many there were.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +13,7 @@ from scipy import stats
 
 from cem_bench.stats.blocks import BlockTable, block_table
 from cem_bench.stats.estimates import check_confidence, checked, from_moments
+from cem_bench.stats.flips import sign_flip
 from cem_bench.stats.scale import ANY, Scale
 
 __all__ = [
@@ -27,8 +27,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-EXACT = 14
-RESAMPLES, FLIPS = 5000, 20_000
+RESAMPLES = 5000
 FEWEST = 4  # clusters with an interval: Student's quantile of 3 is 4.3, and their spread is hardly known
 RESAMPLED = 10  # clusters to resample: of 5, one in 30 resamples holds four alike, and its error may be anything
 # The largest error, in distances to the end of its range, of a mean over FEWEST or more values inside the range.
@@ -96,41 +95,6 @@ def difference_table(
     shared = [block for block in one if block in two]
     lengths = {block: min(len(one[block]), len(two[block])) for block in shared}
     return block_table({b: one[b][: lengths[b]] - two[b][: lengths[b]] for b in shared}, tol=tol, level=level)
-
-
-def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
-    """Return the two-sided p of "the paired differences are symmetric about 0", by flipping signs.
-
-    Args:
-        differences: (n,) paired differences, of draws within a block or of cluster means.
-        seed: names the random flips; up to 14 differences, all flips are made.
-
-    Returns:
-        p in (0, 1]; 1 without data. With n differences it cannot fall under 2 / 2**n.
-
-    Estimand: none, a test; p has no unit.
-    Assumes: under the null the differences are independent and symmetric about 0.
-
-    Source: Fisher 1935; Phipson and Smyth 2010, doi 10.2202/1544-6115.1585 (random flips never give 0).
-    """
-    values = checked(differences)
-    if values.size == 0:
-        return 1.0
-    exceed = (np.abs(flips(values.size, seed) @ values) >= abs(values.sum()) * (1 - 1e-12)).sum()
-    return float(share_of_flips(exceed, values.size))
-
-
-def flips(count: int, seed: int) -> Array:
-    """Return all sign patterns of up to 14 values, and 20,000 random ones of more, (flips, count)."""
-    if count <= EXACT:
-        return np.array(list(product((-1.0, 1.0), repeat=count)))
-    return np.random.Generator(np.random.Philox(seed)).choice((-1.0, 1.0), (FLIPS, count))
-
-
-def share_of_flips(exceed: ArrayLike, count: int) -> Array:
-    """Return p from the number of flips of `count` values that go at least as far as what was seen."""
-    found = np.asarray(exceed, dtype=np.float64)
-    return found / 2**count if count <= EXACT else (1 + found) / (1 + FLIPS)
 
 
 def cluster_mean(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cem_bench.stats.compare import FEWEST, cluster_means, flips, share_of_flips, studentised
+from cem_bench.stats.compare import FEWEST, cluster_means, studentised
 from cem_bench.stats.estimates import check_confidence, checked
+from cem_bench.stats.flips import extreme_flips
 
 __all__ = ["DecayComparison", "compare_decay", "decay"]
 
@@ -91,7 +92,7 @@ def compare_decay(
     gap, tested = means.mean(axis=0), np.ptp(means, axis=0) > 0
     low, high, p_ring = np.full(rings, -np.inf), np.full(rings, np.inf), np.ones(rings)
     if count >= 2 and tested.any():
-        p_ring[tested] = _flipped(means[:, tested], seed)
+        p_ring[tested] = extreme_flips(means[:, tested], np.sqrt((means[:, tested] ** 2).sum(axis=0)), seed)
     if count >= FEWEST and tested.any():
         low[tested], high[tested] = _band(means[:, tested], confidence, seed)
     return DecayComparison(gap, low, high, p_ring, float(p_ring.min(initial=1.0)), count)
@@ -103,11 +104,3 @@ def _band(means: Array, confidence: float, seed: int) -> tuple[Array, Array]:
     most = np.quantile(far.max(axis=1), (1 + confidence) / 2, method="nearest")
     least = np.quantile(far.min(axis=1), (1 - confidence) / 2, method="nearest")
     return means.mean(axis=0) - most * error, means.mean(axis=0) - least * error
-
-
-def _flipped(means: Array, seed: int) -> Array:
-    """Return for every ring the share of flips whose largest standardised sum over the rings is at least its own."""
-    scale = np.sqrt((means**2).sum(axis=0))
-    largest = (np.abs(flips(len(means), seed) @ means) / scale).max(axis=1)
-    seen = np.abs(means.sum(axis=0)) / scale * (1 - 1e-12)
-    return share_of_flips((largest[:, None] >= seen).sum(axis=0), len(means))
