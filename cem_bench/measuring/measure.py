@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.claims import Stores, claimed, limits_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, Progress, to_tensor
 from cem_bench.sampling.rules import Effects, Request, asked, labels_of
@@ -45,6 +46,7 @@ def measure(
     progress: Progress = lambda done, total, text: None,
     *,
     also: Sequence[Rect] = (),
+    wait: bool = True,
 ) -> Measurement:
     """Measure one cell, or what is missing of it.
 
@@ -54,19 +56,26 @@ def measure(
         progress: called with draws done, draws known to be wanted, and a word on the stage.
         also: further ROIs whose outcome every forward made here gives as well, for networks that compute the whole
             image anyway; their draws are kept under their own keys and proven when they are measured themselves.
+        wait: where another process measures this cell, until it is done.
 
     Returns:
         Map, store, images and record. Draws that are stored already are not made again.
 
     Raises:
+        BusyError: if another process measures this cell and `wait` is false.
         MeasureError: if the network cannot take the observation, answers something else than an image of the right
             size, or the engine's numbers differ from the full forward's.
         OSError: if the store cannot be written.
     """
+    with claimed(cell, root, also, wait=wait) as stores:
+        return _measure(cell, stores, progress)
+
+
+def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
+    """Measure a cell whose stores are claimed."""
     started = time.perf_counter()
-    bench = Bench.of(cell, also)
-    store = Store(root, cell.identity())
-    beside = [Beside(other := bench.beside(roi), Store(root, other.cell.identity())) for roi in also]
+    bench, store = Bench.of(cell, list(stores.beside)), stores.own
+    beside = [Beside(bench.beside(roi), store) for roi, store in stores.beside.items()]
     status = bench.status()
     live = np.flatnonzero(status.ravel() == maps.MEASURED).tolist()
     fresh, taken = _draw_rounds(bench, store, live, progress, beside)
@@ -78,7 +87,12 @@ def measure(
 
 
 def measure_matrix(
-    cell: Cell, root: Path, draws: int, progress: Progress = lambda done, total, text: None
+    cell: Cell,
+    root: Path,
+    draws: int,
+    progress: Progress = lambda done, total, text: None,
+    *,
+    wait: bool = True,
 ) -> tuple[EffectMatrix, Store, dict[str, Any]]:
     """Measure the effect of every block on every output block: all regions of interest at once.
 
@@ -87,6 +101,7 @@ def measure_matrix(
         root: folder of the store.
         draws: draws a block, at least 2.
         progress: called with blocks done, blocks wanted, and a word on the stage.
+        wait: as `measure`.
 
     Returns:
         The matrix, its store, and the record. Blocks that are stored already are not measured again.
@@ -95,11 +110,19 @@ def measure_matrix(
         MeasureError: as `measure`.
         OSError: if the store cannot be written.
     """
-    started = time.perf_counter()
     whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
     cell = dataclasses.replace(cell, scene=whole)
-    bench = Bench.of(cell)
-    store = Store(root, {**cell.identity(), "draws_a_block": draws}, kind="matrix")
+    store = Store(root, {**cell.identity(), "draws_a_block": draws}, "matrix", limits_of(cell))
+    with store.claimed(wait=wait):
+        return _measure_matrix(cell, store, draws, progress)
+
+
+def _measure_matrix(
+    cell: Cell, store: Store, draws: int, progress: Progress
+) -> tuple[EffectMatrix, Store, dict[str, Any]]:
+    """Measure a matrix whose store is claimed."""
+    started = time.perf_counter()
+    bench, whole = Bench.of(cell), cell.scene
     missing = sorted(set(range(len(whole.grid))) - set(store.rows["block"]))
     try:
         for done, block in enumerate(missing, len(whole.grid) - len(missing) + 1):

@@ -1,17 +1,14 @@
 """The store: every draw ever measured, under a key that names all that could change its number.
 
 A run lives in `ROOT/KEY/`: `identity.json` (what the key hashes), `record.json` (who measured it, when, with what),
-and shards `draws-00000.parquet` (or `matrix-...`) of whole units of work. Every file is written beside its place,
-synced and moved in by one rename; a shard is never changed. Killing the writer costs the draws since the last flush,
-never a file.
+`manifest.json` (the shards that count, with their hashes) and shards of whole units of work. What is read is checked;
+what does not hold is moved to `damaged/` with one line, and measured again. Killing the writer costs the draws since
+the last flush, never a file. Several processes may open one run: who writes holds its lease.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,75 +18,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cem_bench.store.files import write_atomically
+from cem_bench.store.folder import RunFolder
+from cem_bench.store.manifest import DamagedError, read_identity, run_key
+from cem_bench.store.shards import ORDER, Limits, fault_of, read_run, rows_root
+
+__all__ = ["DamagedError", "Limits", "Store", "effects_by_block", "read_rows", "run_key", "write_atomically"]
+
 FLUSH_SECONDS = 5.0
-# what a shard's rows are named by, by kind of shard
-ORDER = {"draws": ["block", "k"], "matrix": ["block", "target"]}
-
-
-def run_key(identity: Mapping[str, Any]) -> str:
-    """Return the sha256 of an identity, written as JSON with sorted keys."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or not there.
-
-    Raises:
-        OSError: with a sentence on what to do, if the folder cannot be written or the disk is full.
-    """
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # a temporary file is its owner's alone, a result is everybody's
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise OSError(
-            error.errno,
-            f"cannot write {path}: {error.strerror}. Everything stored before is kept; "
-            "free space or choose another folder with output=FOLDER, then run the same command again",
-        ) from error
 
 
 @dataclass
-class Store:
+class Store(RunFolder):
     """The stored draws of one run key.
 
-    Attributes:
-        root: folder of all runs.
-        identity: what the key hashes.
-        kind: `draws` (one row a draw) or `matrix` (one row a block and a target block).
+    Args and attributes are those of `RunFolder`.
     """
 
-    root: Path
-    identity: Mapping[str, Any]
-    kind: str = "draws"
     _waiting: list[pd.DataFrame] = field(default_factory=list, repr=False)
     _flushed: float = field(default_factory=time.monotonic, repr=False)
-
-    def __post_init__(self) -> None:
-        """Claim the folder: write the identity if it is new."""
-        path = self.folder / "identity.json"
-        if not path.exists():
-            write_atomically(path, (json.dumps(self.identity, indent=2, sort_keys=True) + "\n").encode())
-        self._rows = read_rows(self.folder, self.kind)
-
-    @property
-    def key(self) -> str:
-        """The run key."""
-        return run_key(self.identity)
-
-    @property
-    def folder(self) -> Path:
-        """Where this run lives."""
-        return self.root / self.key[:16]
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -98,6 +45,11 @@ class Store:
             parts = [part for part in (self._rows, *self._waiting) if len(part)]
             return pd.concat(parts, ignore_index=True).sort_values(ORDER[self.kind], ignore_index=True)
         return self._rows
+
+    @property
+    def root_sha256(self) -> str:
+        """Hash of all rows, however they lie in shards."""
+        return rows_root(self.rows)
 
     def effects(self, blocks: Iterable[int], outcome: str) -> dict[int, np.ndarray]:
         """Return the effects of draws 0, 1, 2, ... of every block asked for (an empty array where there is none)."""
@@ -109,21 +61,41 @@ class Store:
         return {block: found.get(block, np.empty(0, np.int64)) for block in blocks}
 
     def append(self, unit: Mapping[str, np.ndarray]) -> None:
-        """Keep one unit of work (all draws of one request), writing to disk every few seconds."""
-        self._waiting.append(pd.DataFrame(unit))
+        """Keep one unit of work (all draws of one request), writing to disk every few seconds.
+
+        Raises:
+            ValueError: if a number is NaN or infinite, or a name is out of range.
+        """
+        rows = pd.DataFrame(unit)
+        if fault := fault_of(rows, self.kind, self.limits):
+            raise ValueError(f"Rows that are to be stored: {fault}; nothing of this unit is stored.")
+        self._waiting.append(rows)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits as one shard."""
+        """Write what waits as one shard; what another process stored in the meantime is not stored twice."""
         if not self._waiting:
             return
         table = pd.concat(self._waiting, ignore_index=True)
-        number = len(list(self.folder.glob(f"{self.kind}-*.parquet")))
-        write_atomically(self.folder / f"{self.kind}-{number:05d}.parquet", table.to_parquet(index=False))
-        self._rows = self.rows
+        with self.claimed():
+            fresh = self._unstored(table)
+            if len(fresh):
+                rows = pd.concat([self._rows, fresh] if len(self._rows) else [fresh], ignore_index=True)
+                self._commit(fresh, rows.sort_values(ORDER[self.kind], ignore_index=True))
         self._waiting.clear()
         self._flushed = time.monotonic()
+
+    def _unstored(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that no other process stored meanwhile; what differs from a stored row is set aside."""
+        names = ORDER[self.kind]
+        stored = pd.MultiIndex.from_frame(self._rows[names])
+        known = pd.MultiIndex.from_frame(table[names]).isin(stored) if len(stored) else np.zeros(len(table), bool)
+        if known.any():
+            both = pd.concat([self._rows, self._rows, table[known]]).drop_duplicates(keep=False)
+            if len(both):
+                self._refuse(both, "differ from those that another process stored")
+        return table[~known]
 
     def remove(self, names: Iterable[tuple[int, int]]) -> int:
         """Take rows out of the store, on disk at once: what a proof refuted is never served again.
@@ -136,38 +108,41 @@ class Store:
             The number of rows removed.
 
         Raises:
-            OSError: if the folder cannot be written; rows that are not removed on disk yet stay in memory too.
+            OSError: if the folder cannot be written; then all rows stay.
         """
-        self.flush()
         first = pd.DataFrame(sorted(names), columns=ORDER[self.kind]).astype(np.int64)
         if self.kind == "draws":
             first = first.groupby("block", as_index=False).min()
-        before = len(self._rows)
-        for path in sorted(self.folder.glob(f"{self.kind}-*.parquet")):
-            table = pd.read_parquet(path)
-            gone = _named(table, first, self.kind)
-            if gone.all():
-                path.unlink()
-            elif gone.any():
-                write_atomically(path, table[~gone].to_parquet(index=False))
-        self._rows = read_rows(self.folder, self.kind)
-        return before - len(self._rows)
+        with self.claimed():
+            self.flush()
+            gone = _named(self._rows, first, self.kind)
+            if gone.any():
+                kept = self._rows[~gone].reset_index(drop=True)
+                self._commit(kept, kept, whole=True)
+        return int(gone.sum())
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write the provenance of the last session, with the sha256 of every shard and their root hash."""
-        self.flush()
-        shards = {path.name: _sha256(path) for path in sorted(self.folder.glob(f"{self.kind}-*.parquet"))}
-        root = hashlib.sha256("".join(shards.values()).encode()).hexdigest()
-        content = {"key": self.key, **record, "shards": shards, "root_sha256": root}
-        write_atomically(self.folder / "record.json", (json.dumps(content, indent=2) + "\n").encode())
+        """Write the provenance of the last session and the root hash of all rows, and join the shards to one."""
+        with self.claimed():
+            self.flush()
+            self._commit(self._rows, self._rows, whole=True)
+            content = {"key": self.key, **record, "root_sha256": self._manifest.root_sha256}
+            write_atomically(self.folder / "record.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_rows(folder: Path, kind: str = "draws") -> pd.DataFrame:
-    """Read all shards of a run, ordered by the names of their rows; no torch needed."""
-    shards = [pd.read_parquet(path) for path in sorted(folder.glob(f"{kind}-*.parquet"))]
-    if not shards:
-        return pd.DataFrame({name: np.empty(0, np.int64) for name in ORDER[kind]})
-    return pd.concat(shards, ignore_index=True).sort_values(ORDER[kind], ignore_index=True)
+    """Read all rows of a run, ordered by their names, every byte checked; no torch needed.
+
+    Raises:
+        DamagedError: if what lies there is not what was measured.
+    """
+    reading = read_run(folder, kind, run_key(read_identity(folder)))
+    if not reading.whole:
+        what = [f"{damage.path} {damage.reason}" for damage in reading.damage]
+        if len(reading.refused):
+            what.append(f"{folder}: {len(reading.refused)} rows contradict others or follow a gap")
+        raise DamagedError(f"{'; '.join(what)}. Run the command that measured it again: that mends it.")
+    return reading.rows
 
 
 def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -> dict[int, np.ndarray]:
@@ -193,7 +168,3 @@ def _named(table: pd.DataFrame, names: pd.DataFrame, kind: str) -> np.ndarray:
         first = table["block"].map(names.set_index("block")["k"])
         return (table["k"] >= first).to_numpy()
     return pd.MultiIndex.from_frame(table[ORDER[kind]]).isin(pd.MultiIndex.from_frame(names))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

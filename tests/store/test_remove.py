@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cem_bench.store import Store
+from cem_bench.store.draws import Store
 
 IDENTITY = {"model": "A"}
 

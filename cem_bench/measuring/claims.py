@@ -1,0 +1,63 @@
+"""The stores that measuring one cell writes to, each held against other processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cem_bench.inputs.geometry import Rect
+from cem_bench.measuring.cell import Cell
+from cem_bench.store.draws import Limits, Store
+from cem_bench.store.leases import BusyError, lease
+from cem_bench.store.manifest import run_key
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What one cell's forwards are kept in.
+
+    Attributes:
+        own: the cell's own store.
+        beside: those of other ROIs on the same forwards; one that another process measures is not among them.
+    """
+
+    own: Store
+    beside: Mapping[Rect, Store]
+
+
+@contextmanager
+def claimed(cell: Cell, root: Path, also: Sequence[Rect], *, wait: bool) -> Iterator[Stores]:
+    """Hold the leases of a cell and of the ROIs beside it.
+
+    Cells that share forwards also share a lease: two processes on them would divide their draws by chance, and so
+    measure some in forwards of another size, which moves last bits.
+
+    Raises:
+        BusyError: if another process measures the cell and `wait` is false.
+    """
+    with ExitStack() as stack:
+        if also:
+            shared = {name: value for name, value in cell.identity().items() if name != "roi"}
+            stack.enter_context(lease(root / "groups" / run_key(shared)[:16], wait=wait))
+        own = Store(root, cell.identity(), limits=limits_of(cell))
+        stack.enter_context(own.claimed(wait=wait))
+        beside = {}
+        for roi in also:
+            store = Store(root, at_roi(cell, roi).identity(), limits=limits_of(cell))
+            with suppress(BusyError):
+                stack.enter_context(store.claimed(wait=False))
+                beside[roi] = store
+        yield Stores(own, beside)
+
+
+def at_roi(cell: Cell, roi: Rect) -> Cell:
+    """Return the same cell with another ROI."""
+    return dataclasses.replace(cell, scene=dataclasses.replace(cell.scene, roi=roi))
+
+
+def limits_of(cell: Cell) -> Limits:
+    """Return the largest values that the rows of a cell's store can have."""
+    return Limits(len(cell.scene.grid), len(cell.pool))

@@ -1,0 +1,185 @@
+"""A run's folder: rows under a lease, checked when read, changed by one rename. No torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import SoftFileLease
+
+from cem_bench.store.files import cannot_write, inside, sha256, write_atomically
+from cem_bench.store.leases import lease
+from cem_bench.store.manifest import MANIFEST, Manifest, content_of, has_identity, run_key
+from cem_bench.store.shards import PENDING, Limits, Reading, read_run, rows_root, shard_content
+
+DAMAGED, LEASE = "damaged", "lease"
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class RunFolder:
+    """Rows of one run key on disk.
+
+    Attributes:
+        root: folder of all runs.
+        identity: what the key hashes.
+        kind: of shard: `draws` (one row per draw) or `matrix` (one row per block and target block).
+        limits: largest values that rows can have.
+    """
+
+    root: Path
+    identity: Mapping[str, Any]
+    kind: str = "draws"
+    limits: Limits = field(default_factory=Limits)
+    _lease: SoftFileLease | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Read what holds, and write the identity if it is new."""
+        self._take(read_run(self.folder, self.kind, self.key, self.limits))
+        if not (self.folder / "identity.json").exists():
+            write_atomically(self.folder / "identity.json", self._identity_content())
+
+    @property
+    def key(self) -> str:
+        """The run key."""
+        return run_key(self.identity)
+
+    @property
+    def folder(self) -> Path:
+        """Where this run lives."""
+        return self.root / self.key[:16]
+
+    @contextmanager
+    def claimed(self, *, wait: bool = True) -> Iterator[None]:
+        """Hold the run's lease: nobody else writes, what others wrote is read, and damage is set aside.
+
+        Args:
+            wait: until another process that holds it is done or dead.
+
+        Raises:
+            BusyError: if another process holds it and `wait` is false.
+            OSError: if the folder cannot be written.
+        """
+        before = self._lease
+        if before is not None and before.compromise is None:
+            yield
+            return
+        with lease(self.folder / LEASE, wait=wait) as self._lease:
+            try:
+                self._mend()
+                yield
+            finally:
+                self._lease = before
+
+    def write_file(self, name: str, content: bytes) -> Path:
+        """Keep a file beside the draws (a picture, a LAM), with its hash in the manifest."""
+        path = inside(self.folder, name)
+        with self.claimed():
+            write_atomically(path, content)
+            self._list(replace(self._manifest, files={**self._manifest.files, name: sha256(content)}))
+        return path
+
+    def read_file(self, name: str) -> bytes | None:
+        """Return the content of a file that `write_file` kept; None where it is not there or does not hold."""
+        content = content_of(self.folder / name)
+        listed = self._manifest.files.get(name)
+        return content if content is not None and listed in (None, sha256(content)) else None
+
+    def _take(self, reading: Reading) -> None:
+        self._rows, self._manifest, self._content = reading.rows, reading.manifest, reading.content
+        self._to_mend = None if reading.whole and reading.content is not None else reading
+
+    def _mend(self) -> None:
+        """Under the lease: read again what others changed, set damage aside, end what a killed writer began."""
+        if self._to_mend is not None or content_of(self.folder / MANIFEST) != self._content:
+            self._take(read_run(self.folder, self.kind, self.key, self.limits))
+        if not has_identity(self.folder, self.key):
+            self._set_aside(self.folder / "identity.json", "is not the identity of this run")
+            write_atomically(self.folder / "identity.json", self._identity_content())
+        if (reading := self._to_mend) is not None:
+            for damage in reading.damage:
+                self._set_aside(damage.path, damage.reason)
+            if len(reading.refused):
+                self._refuse(reading.refused, "contradict others or follow a gap")
+            if len(reading.rows) or not reading.whole:
+                self._commit(reading.rows, reading.rows, whole=True)
+            self._to_mend = None
+        self._tidy()
+
+    def _refuse(self, rows: pd.DataFrame, reason: str) -> None:
+        """Write rows that are not to count where damage lies, with one line."""
+        content = shard_content(rows, self.key)
+        write_atomically(self.folder / DAMAGED / f"rows-{sha256(content)}.parquet", content)
+        where = self.folder / DAMAGED
+        log.warning("cem_bench: %s: %d rows %s: set aside in %s", self.folder, len(rows), reason, where)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Move a file that does not hold out of the way, with one line."""
+        where = ""
+        if path.exists():
+            target = self.folder / DAMAGED / path.name
+            number = 1
+            while target.exists():
+                target, number = target.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+            try:
+                target.parent.mkdir(exist_ok=True)
+                path.replace(target)
+            except OSError as error:
+                raise cannot_write(target, error) from error
+            where = f"set aside in {target.parent}, "
+        log.warning("cem_bench: %s %s: %swhat it held is measured again", path, reason, where)
+
+    def _commit(self, table: pd.DataFrame, rows: pd.DataFrame, *, whole: bool = False) -> None:
+        """Write a shard and make it count.
+
+        Args:
+            table: what the shard holds.
+            rows: all rows that the store has with it.
+            whole: whether it replaces all others.
+        """
+        shards, retired = dict(self._manifest.shards), list(self._manifest.retired)
+        name = ""
+        if len(table):
+            content = shard_content(table, self.key)
+            digest = sha256(content)
+            name = f"{self.kind}-{digest}.parquet"
+        old = [shard for shard in shards if whole and shard != name]
+        if name and name not in shards:
+            write_atomically(self.folder / (name + PENDING), content)
+            shards[name] = digest
+        shards = {shard: digest for shard, digest in shards.items() if shard not in old}
+        retired = tuple(shard for shard in (*retired, *old) if shard not in shards)
+        self._list(replace(self._manifest, shards=shards, retired=retired, root_sha256=rows_root(rows)))
+        self._rows = rows
+        self._tidy()
+
+    def _list(self, manifest: Manifest) -> None:
+        if manifest != self._manifest or not (self.folder / MANIFEST).exists():
+            write_atomically(self.folder / MANIFEST, manifest.content())
+        self._manifest, self._content = manifest, manifest.content()
+
+    def _tidy(self) -> None:
+        """Rename what counts and delete what does not, after the manifest says which is which."""
+        try:
+            for path in self.folder.glob(f"*{PENDING}"):
+                name = path.name.removesuffix(PENDING)
+                if name in self._manifest.shards and not path.with_name(name).exists():
+                    path.replace(path.with_name(name))
+                else:
+                    path.unlink()
+            self._retire()
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+
+    def _retire(self) -> None:
+        for name in self._manifest.retired:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _identity_content(self) -> bytes:
+        return (json.dumps(self.identity, indent=2, sort_keys=True) + "\n").encode()
