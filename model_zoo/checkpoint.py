@@ -14,7 +14,7 @@ from model_zoo.errors import ZooError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WRAPPERS = ("params_ema", "params", "state_dict", "model")
+WRAPPERS = ("params_ema", "params", "state_dict", "model", "net")
 
 
 def sha256(path: Path) -> str:
@@ -78,7 +78,7 @@ def unwrap(content: object, source: str = "weights") -> "dict[str, Tensor]":
     """Takes the tensors out of the wrappers that training codes put around them.
 
     Args:
-        content: a state dict, or a mapping that holds one under params_ema, params, state_dict or model.
+        content: a state dict, or a mapping that holds one under one of WRAPPERS.
         source: what errors call it.
 
     Returns:

@@ -29,6 +29,7 @@ STRIPS = {
     "RLFN": (24, 12),
     "DRUNet": (8, 8),
     "SCUNet": (64, 64),  # windows of 8 at an eighth of the size
+    "MobileSR": (8, 8),
 }
 WIDEST = 16384
 QUICK = ("ESPCN", "FSRCNN-16-6", "SRCNN", "CARN-M", "PAN", "PRN", "EDSR-64-16", "SRResNet_DN", "IRCNN", "FFDNet")
