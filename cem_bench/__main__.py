@@ -59,6 +59,8 @@ def run_member(config: DictConfig, overrides: list[str]) -> str:
     from cem_bench.run.publish import progress_bar
 
     cell = build_cell(config)
+    if reason := cell.model.unseen():
+        raise ValueError(f"What {cell.model.name} computes cannot be seen ({reason}): give it model.identity=NAME.")
     title = f"{cell.model.name} on {cell.scene.name}"
     # what mixes the whole image is computed whole: the image's other ROIs cost no forward
     also = rois_beside(CONF / "scene_table.csv", config.scene.name) if cell.model.facts.get("global_statistics") else []

@@ -2,9 +2,12 @@
 
 import csv
 import difflib
+import hashlib
 import importlib
+import inspect
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "cards"
 MEASURED = "measured.csv"  # in that folder: the figures `verify --keep` measured with a card's own weights
 TASKS = ("SR", "DN", "DR")
+# what decides a network's numbers beside its weights; the sums of that for the cards that were there when keys began
+DECISIVE = ("network", "options", "scale", "value_range", "noise_map", "pads", "luma_only")
+FIRST = "first_keys.csv"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,10 @@ class Card:
         measured: PSNR measured here in dB, None where none is; `python -m model_zoo verify --keep` writes it.
         measured_images: how many images of the test set that is the mean of.
         degradation: what makes an observation for it when nothing else is asked for, e.g. {"noise": 50}.
+        follows: of the options and of noise_map, those that a degradation tells, e.g. {"sigma": "sigma"}: option to
+            field of the degradation.
+        levels: least and largest sigma of noise, of 255, that the weights are for; empty where it is the one sigma of
+            `degradation` alone.
         note: what a user should know.
     """
 
@@ -91,6 +101,8 @@ class Card:
     measured: float | None = None
     measured_images: int = 0
     degradation: Mapping[str, Any] = field(default_factory=dict)
+    follows: Mapping[str, str] = field(default_factory=dict)
+    levels: tuple[float, float] | tuple[()] = ()
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -213,3 +225,61 @@ def architecture(entry: Card) -> "type[nn.Module]":
     """
     module, _, name = entry.network.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def computation(entry: Card) -> dict[str, Any]:
+    """What a card says of what its network computes, weights apart, as it enters a run key.
+
+    The first keys hashed the structure of a network but no options. A card that stands as it did then gives nothing
+    here, so that draws stored under those keys are found; any other gives all its decisive facts.
+
+    Args:
+        entry: a card, also one with other options than the zoo's.
+
+    Returns:
+        Field to value; empty for a card that `first_keys.csv` lists with these facts.
+    """
+    facts = _plainly({name: getattr(entry, name) for name in DECISIVE})
+    return {} if (entry.name, _sum(facts)) in _first() else facts
+
+
+def configured(entry: Card, options: Mapping[str, Any]) -> Card:
+    """A card with other options.
+
+    Args:
+        entry: the card.
+        options: keyword arguments of the card's class; `noise_map` where the card has one.
+
+    Returns:
+        The card with these options in place of its own.
+
+    Raises:
+        ZooError: for an option that the network does not have, with those it has.
+    """
+    options = dict(options)
+    level = options.pop("noise_map", entry.noise_map) if entry.noise_map is not None else None
+    known = list(inspect.signature(architecture(entry)).parameters)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        has = [*known, *(["noise_map"] if entry.noise_map is not None else [])]
+        raise ZooError(f"{entry.name} has no option {', '.join(unknown)}; it has {', '.join(has)}")
+    return replace(entry, options={**entry.options, **options}, noise_map=level)
+
+
+def _plainly(value: Any) -> Any:
+    """A fact as JSON writes it: 25.0 and 25 are one number, tuples are lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plainly(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plainly(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _sum(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _first(folder: Path = FOLDER) -> frozenset[tuple[str, str]]:
+    with (folder / FIRST).open(newline="", encoding="utf-8") as stream:
+        return frozenset((row["model"], row["sha256"]) for row in csv.DictReader(stream))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_zoo import weights as files
-from model_zoo.cards import Card, architecture, card
+from model_zoo.cards import Card, architecture, card, configured
 from model_zoo.checkpoint import fill, read, unwrap
 from model_zoo.errors import ZooError
 
@@ -97,13 +97,16 @@ def _fitted(network: "nn.Module", entry: Card) -> "nn.Module":
     return network
 
 
-def load(name: str, weights: str | Path | Mapping[str, Any] | None = None) -> "nn.Module":
+def load(
+    name: str, weights: str | Path | Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+) -> "nn.Module":
     """Loads a model, ready to restore.
 
     Args:
         name: a card's name or alias.
         weights: a file, or a state dict; None to find the card's own file (in the package, in the folders of
             CEM_WEIGHTS, in the cache, at the card's address) and to check its sha256.
+        options: in place of the card's own, e.g. {"sigma": 25}.
 
     Returns:
         The network in eval mode, on the CPU: (B, 3, h, w) to (B, 3, h * scale, w * scale), both in
@@ -111,9 +114,10 @@ def load(name: str, weights: str | Path | Mapping[str, Any] | None = None) -> "n
         and whoever restores images scales by the card's value_range.
 
     Raises:
-        ZooError: for an unknown name, or a checkpoint that is missing, damaged, not harmless or of another network.
+        ZooError: for an unknown name or option, or a checkpoint that is missing, damaged, not harmless or of another
+            network.
     """
-    entry = card(name)
+    entry = configured(card(name), options or {})
     if isinstance(weights, Mapping):
         source, tensors = "the given state dict", unwrap(weights)
     elif weights is None:

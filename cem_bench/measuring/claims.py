@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
-from cem_bench.store.draws import Limits, Store
+from cem_bench.measuring.opened import store_of
+from cem_bench.store.draws import Store
 from cem_bench.store.leases import BusyError, lease
 from cem_bench.store.manifest import run_key
 
@@ -29,7 +30,7 @@ class Stores:
 
 
 @contextmanager
-def claimed(cell: Cell, root: Path, also: Sequence[Rect], *, wait: bool) -> Iterator[Stores]:
+def claimed(cell: Cell, root: Path | None, also: Sequence[Rect], *, wait: bool) -> Iterator[Stores]:
     """Hold the leases of a cell and of the ROIs beside it.
 
     Cells that share forwards also share a lease: two processes on them would divide their draws by chance, and so
@@ -39,14 +40,14 @@ def claimed(cell: Cell, root: Path, also: Sequence[Rect], *, wait: bool) -> Iter
         BusyError: if another process measures the cell and `wait` is false.
     """
     with ExitStack() as stack:
-        if also:
+        if also and root is not None:
             shared = {name: value for name, value in cell.identity().items() if name != "roi"}
             stack.enter_context(lease(root / "groups" / run_key(shared)[:16], wait=wait))
-        own = Store(root, cell.identity(), limits=limits_of(cell))
+        own = store_of(cell, root)
         stack.enter_context(own.claimed(wait=wait))
         beside = {}
         for roi in also:
-            store = Store(root, at_roi(cell, roi).identity(), limits=limits_of(cell))
+            store = store_of(at_roi(cell, roi), root)
             with suppress(BusyError):
                 stack.enter_context(store.claimed(wait=False))
                 beside[roi] = store
@@ -56,8 +57,3 @@ def claimed(cell: Cell, root: Path, also: Sequence[Rect], *, wait: bool) -> Iter
 def at_roi(cell: Cell, roi: Rect) -> Cell:
     """Return the same cell with another ROI."""
     return dataclasses.replace(cell, scene=dataclasses.replace(cell.scene, roi=roi))
-
-
-def limits_of(cell: Cell) -> Limits:
-    """Return the largest values that the rows of a cell's store can have."""
-    return Limits(len(cell.scene.grid), len(cell.pool))

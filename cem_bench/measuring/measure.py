@@ -20,7 +20,8 @@ from torch import Tensor
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
-from cem_bench.measuring.claims import Stores, claimed, limits_of
+from cem_bench.measuring.claims import Stores, claimed
+from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, Progress, to_tensor
 from cem_bench.sampling.rules import Effects, Request, asked, labels_of
@@ -42,7 +43,7 @@ class Measurement:
 
 def measure(
     cell: Cell,
-    root: Path,
+    root: Path | None = None,
     progress: Progress = lambda done, total, text: None,
     *,
     also: Sequence[Rect] = (),
@@ -52,7 +53,7 @@ def measure(
 
     Args:
         cell: what to measure.
-        root: folder of the store.
+        root: folder of the store; None to keep nothing on disk.
         progress: called with draws done, draws known to be wanted, and a word on the stage.
         also: further ROIs whose outcome every forward made here gives as well, for networks that compute the whole
             image anyway; their draws are kept under their own keys and proven when they are measured themselves.
@@ -74,21 +75,23 @@ def measure(
 def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     """Measure a cell whose stores are claimed."""
     started = time.perf_counter()
-    bench, store = Bench.of(cell, list(stores.beside)), stores.own
+    store = stores.own
+    with cell.model.forwards():
+        bench = Bench.of(cell, list(stores.beside))
     beside = [Beside(bench.beside(roi), store) for roi, store in stores.beside.items()]
     status = bench.status()
     live = np.flatnonzero(status.ravel() == maps.MEASURED).tolist()
     fresh, taken = _draw_rounds(bench, store, live, progress, beside)
     proof = bench.prove(store, fresh, progress)
     effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.rule, status, tol=cell.options.tol)
-    record = _record(bench, effect_map, proof, fresh=len(fresh), seconds=time.perf_counter() - started)
+    record = _record(bench, store, effect_map, proof, fresh=len(fresh), seconds=time.perf_counter() - started)
     store.write_record(record)
     return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
 
 
 def measure_matrix(
     cell: Cell,
-    root: Path,
+    root: Path | None,
     draws: int,
     progress: Progress = lambda done, total, text: None,
     *,
@@ -98,7 +101,7 @@ def measure_matrix(
 
     Args:
         cell: what to measure; its scene's ROI and rule play no part.
-        root: folder of the store.
+        root: folder of the store; None to keep nothing on disk.
         draws: draws a block, at least 2.
         progress: called with blocks done, blocks wanted, and a word on the stage.
         wait: as `measure`.
@@ -112,7 +115,7 @@ def measure_matrix(
     """
     whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
     cell = dataclasses.replace(cell, scene=whole)
-    store = Store(root, {**cell.identity(), "draws_a_block": draws}, "matrix", limits_of(cell))
+    store = store_of(cell, root, "matrix", draws_a_block=draws)
     with store.claimed(wait=wait):
         return _measure_matrix(cell, store, draws, progress)
 
@@ -122,7 +125,8 @@ def _measure_matrix(
 ) -> tuple[EffectMatrix, Store, dict[str, Any]]:
     """Measure a matrix whose store is claimed."""
     started = time.perf_counter()
-    bench, whole = Bench.of(cell), cell.scene
+    with cell.model.forwards():
+        bench, whole = Bench.of(cell), cell.scene
     missing = sorted(set(range(len(whole.grid))) - set(store.rows["block"]))
     try:
         for done, block in enumerate(missing, len(whole.grid) - len(missing) + 1):
@@ -203,7 +207,7 @@ def _draw_rounds(
 
 
 def _record(
-    bench: Bench, effect_map: maps.EffectMap, proof: dict[str, Any], *, fresh: int, seconds: float
+    bench: Bench, store: Store, effect_map: maps.EffectMap, proof: dict[str, Any], *, fresh: int, seconds: float
 ) -> dict[str, Any]:
     cell = bench.cell
     draws_a_second = round(fresh / seconds, 1) if fresh else None
@@ -215,7 +219,7 @@ def _record(
         "model_facts": dict(cell.model.facts),
         "scene": cell.scene.name,
         "scene_source": cell.scene.source,
-        "identity": cell.identity(),
+        "identity": store.identity,
         "degradation_parameters": _drawn_parameters(cell),
         "donors": cell.pool.manifest,
         "sampling": cell.rule.describe(),

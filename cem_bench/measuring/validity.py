@@ -18,13 +18,13 @@ from torch import nn
 from cem_bench.inputs.geometry import ring_distance
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement, measure
+from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import to_measure
 from cem_bench.measuring.prepared import Bench, Progress, to_tensor
 from cem_bench.models.model import Model
 from cem_bench.sampling.rules import Uniform
 from cem_bench.stats.sanity import orders
 from cem_bench.store import maps
-from cem_bench.store.draws import Store
 from cem_bench.store.probes import Probes
 
 FIELDS = 5  # noise fields, the scene's own among them
@@ -186,7 +186,7 @@ def _all_joint(
         # every draw of the random order is another random order: its interval covers them all
         ranked = [orders(half_a, near, contrast, seed=k)[name] for k in draws]
         said = {"order": name, "ranked": hashlib.sha256(repr(ranked).encode()).hexdigest(), "draws": list(draws)}
-        store = Store(root, {**cell.identity(), "joint": said})
+        store = store_of(cell, root, joint=said)
         try:
             for count in steps:
                 if not len(store.effects([count], cell.options.outcome)[count]):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable, Mapping
+import math
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from cem_bench.models.identity import UnseenError, computation
 
 # where the wrappers below stood when the first draws were stored: the name is hashed into their keys
 FIRST_HOME = "cem_bench.restore"
@@ -42,6 +46,21 @@ class FromCallable(nn.Module):
         return self.function(observation)
 
 
+@dataclass
+class Sight:
+    """What became known of a model's computation while the process ran.
+
+    Attributes:
+        name: stands for the model where its computation cannot be seen; new in every process and for every model.
+        stores: of a model that cannot be seen, what was measured, by run key.
+        written: parts that the network's own forward writes (caches, counters), as they were before it first did so.
+    """
+
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    stores: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, str | None] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A restorer with the facts that a run needs.
@@ -52,6 +71,10 @@ class Model:
         scale: output pixels per input pixel.
         tasks: tasks it was trained for (SR, DN, DR); empty where that is not known.
         facts: what the record should say of it (card, file, sha256).
+        card: of a network built from a card: what the card says of its computation; empty where the card stands as it
+            did when keys began, so that their draws are found. None for any other network: then it is looked at.
+        given: the user's name for what the network computes; "" where it is looked at.
+        sight: what became known meanwhile.
     """
 
     name: str
@@ -59,10 +82,52 @@ class Model:
     scale: int = 1
     tasks: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] | None = None
+    given: str = ""
+    sight: Sight = field(default_factory=Sight, repr=False)
 
     def identity(self) -> dict[str, Any]:
-        """Return what goes into the run key: the structure and every number of the network."""
-        return {"architecture": _structure(self.restorer), "weights_sha256": weights_sha256(self.restorer)}
+        """Return what goes into the run key: all that decides what the network computes."""
+        if self.given:
+            return {"given": self.given, "value_range": getattr(self.restorer, "value_range", 1)}
+        if self.card is not None:
+            of_card = {"card": dict(self.card)} if self.card else {}
+            weights = weights_sha256(self.restorer)
+            return {"architecture": _structure(self.restorer), "weights_sha256": weights, **of_card}
+        try:
+            seen = computation(self.restorer, "restorer").replaced(self.sight.written)
+        except UnseenError:
+            return {"process": self.sight.name}
+        return {"computation_sha256": seen.sha256, "libraries": dict(seen.libraries)}
+
+    def unseen(self) -> str:
+        """Return why the model has no identity; "" where it has one."""
+        if self.given or self.card is not None:
+            return ""
+        try:
+            computation(self.restorer, "restorer")
+        except UnseenError as error:
+            return str(error)
+        return ""
+
+    @contextmanager
+    def forwards(self) -> Iterator[None]:
+        """Note which parts the forwards made meanwhile write: a network's own caches change no key."""
+        try:
+            before = {} if self.given or self.card is not None else computation(self.restorer, "restorer").parts
+        except UnseenError:
+            before = {}
+        if not before:
+            yield
+            return
+        yield
+        try:
+            after = computation(self.restorer, "restorer").parts
+        except UnseenError:  # it keeps something of its forwards that cannot be seen: then it has no identity
+            return
+        for part in before.keys() | after.keys():
+            if before.get(part) != after.get(part):
+                self.sight.written.setdefault(part, before.get(part))
 
 
 def as_model(
@@ -73,6 +138,7 @@ def as_model(
     value_range: float = 1.0,
     tasks: tuple[str, ...] = (),
     facts: Mapping[str, Any] | None = None,
+    identity: str = "",
 ) -> Model:
     """Make a model of any callable or module.
 
@@ -83,14 +149,21 @@ def as_model(
         value_range: white of its input and output, 1 or 255.
         tasks: SR, DN, DR, or empty.
         facts: said in the record.
+        identity: your name for what the network computes, as "mine-1", where that cannot be seen (compiled code, code
+            without source). Another name for every change of it: draws are found again under the name alone.
 
     Raises:
         TypeError: if `network` cannot be called.
+        ValueError: if the value range is no white, or the identity is no name.
     """
     if not callable(network):
         raise TypeError(f"A model must be callable on (B, 3, h, w) tensors, got {type(network).__name__}.")
+    if not (isinstance(value_range, int | float) and 0 < value_range < math.inf):
+        raise ValueError(f"value_range of {name}: got {value_range!r}, expected the value of white, as 1 or 255.")
+    if not isinstance(identity, str) or identity != identity.strip():
+        raise ValueError(f"identity of {name}: got {identity!r}, expected a name, as 'mine-1'.")
     module = network if isinstance(network, nn.Module) else FromCallable(network)
-    return Model(name, Restorer(module, value_range).eval(), scale, tasks, dict(facts or {}))
+    return Model(name, Restorer(module, value_range).eval(), scale, tasks, dict(facts or {}), given=identity)
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -104,11 +177,9 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def _structure(module: nn.Module) -> str:
-    """Hash what a module does beside its numbers: its layers with their options, and the source of a plain function."""
+    """Hash the layers of a card's network with their options, as the first keys did; the card says the rest."""
     text = repr(module) + "".join(f"{_place(type(part))}.{type(part).__qualname__};" for part in module.modules())
     for part in module.modules():
-        if isinstance(part, FromCallable):
-            text += _source(part.function)
         if isinstance(part, Restorer):
             text += f"value_range={part.value_range};"
     return hashlib.sha256(text.encode()).hexdigest()
@@ -117,10 +188,3 @@ def _structure(module: nn.Module) -> str:
 def _place(kind: type) -> str:
     """Return a class's module, as the first keys spelled it: moving a file of this package must lose no draw."""
     return FIRST_HOME if kind in (Restorer, FromCallable) else kind.__module__
-
-
-def _source(function: Callable[..., Any]) -> str:
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', repr(type(function)))}"

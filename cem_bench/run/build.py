@@ -39,11 +39,16 @@ def register() -> None:
         store.store(group="scene", name=name, node=node)
 
 
-def build_model(config: DictConfig) -> Model:
+def build_model(config: DictConfig, degradation: Degradation | None = None) -> Model:
     """Load the model of a configuration: zoo name, file that spandrel recognises, or class.
 
+    Args:
+        config: the node `model`.
+        degradation: of the task, which a card's network may have to be told; None for the one that the card names.
+
     Raises:
-        ValueError: if it is none of the three or more than one, or the checkpoint is refused.
+        ValueError: if it is none of the three or more than one, the checkpoint is refused, or its weights are for
+            another degradation.
     """
     from cem_bench.models.model import as_model
 
@@ -55,14 +60,34 @@ def build_model(config: DictConfig) -> Model:
         )
     if config.path:
         network, facts = model_zoo.load_file(config.path)
-        return as_model(network, name=Path(config.path).stem, scale=facts.scale, tasks=facts.tasks, facts=_facts(facts))
-    if config["_target_"]:
-        return _own_model(config)
+        return as_model(
+            network,
+            name=Path(config.path).stem,
+            scale=facts.scale,
+            tasks=facts.tasks,
+            facts=_facts(facts),
+            identity=config.identity,
+        )
+    return _own_model(config) if config["_target_"] else _zoo_model(config, degradation)
+
+
+def _zoo_model(config: DictConfig, degradation: Degradation | None) -> Model:
+    from cem_bench.models.model import as_model
+    from cem_bench.run.levels import check_level, options_under
+    from model_zoo.cards import computation
+
     card = model_zoo.card(config.name)
-    network = model_zoo.load(config.name, weights=config.weights)
-    return as_model(
+    if config.identity:
+        raise ValueError(f"model.identity={config.identity}: {card.name} has an identity by its card; take it away.")
+    if not config.off_level:
+        check_level(card, degradation)
+    changed = options_under(card, config.options, degradation)
+    card = model_zoo.configured(card, changed)
+    network = model_zoo.load(card.name, weights=config.weights, options=changed)
+    model = as_model(
         network, name=card.name, scale=card.scale, value_range=card.value_range, tasks=card.tasks, facts=_facts(card)
     )
+    return replace(model, card=computation(card))
 
 
 def _own_model(config: DictConfig) -> Model:
@@ -91,6 +116,7 @@ def _own_model(config: DictConfig) -> Model:
         value_range=config.value_range,
         tasks=tuple(config.tasks),
         facts=facts,
+        identity=config.identity,
     )
 
 
@@ -99,16 +125,14 @@ def _facts(card: Any) -> dict[str, Any]:
     return {key: getattr(card, key, None) for key in said}
 
 
-def build_degradation(config: DictConfig, model: Model) -> Degradation:
-    """Instantiate the task's degradation, or the one the model's card names.
+def build_degradation(model: Model) -> Degradation:
+    """Return the degradation that a model's card names.
 
     Raises:
-        ValueError: if no task is given and the model names none.
+        ValueError: if it names none.
     """
     from cem_bench.inputs.degradations import Bicubic, Noise, Rain
 
-    if config.degradation is not None:
-        return instantiate(config.degradation)
     known = model.facts.get("name") in model_zoo.list_models()
     named = model_zoo.card(model.facts["name"]).degradation if known else {}
     if "noise" in named:
@@ -179,7 +203,8 @@ def build_cell(config: DictConfig) -> Cell:
     """Build the whole cell of a configuration."""
     from cem_bench.measuring.cell import Cell, Options
 
-    model = build_model(config.model)
+    asked = None if config.task.degradation is None else instantiate(config.task.degradation)
+    model = build_model(config.model, asked)
     scene = build_scene(config.scene)
     options = Options(
         form=str(config.intervention.form).lower(),
@@ -195,7 +220,7 @@ def build_cell(config: DictConfig) -> Cell:
         include_roi=config.include_roi,
         seed=config.seed,
     )
-    degradation = build_degradation(config.task, model)
+    degradation = build_degradation(model) if asked is None else asked
     return Cell(model, scene, degradation, build_pool(config.donors, scene), instantiate(config.sampling), options)
 
 

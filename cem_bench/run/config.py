@@ -10,7 +10,11 @@ from omegaconf import MISSING
 
 @dataclass
 class ModelConfig:
-    """A model: by name from the zoo, or one's own by `path` or `_target_`."""
+    """A model: by name from the zoo, or one's own by `path` or `_target_`.
+
+    `identity` is a name of one's own for what it computes, where that cannot be seen; `off_level` measures a network
+    under another strength of the degradation than its weights are for.
+    """
 
     name: str | None = None
     path: str | None = None
@@ -20,6 +24,8 @@ class ModelConfig:
     scale: int = 1
     value_range: int = 1
     tasks: list[str] = field(default_factory=list)
+    identity: str = ""
+    off_level: bool = False
 
 
 @dataclass
