@@ -30,7 +30,7 @@ def store_of(cell: Cell, root: Path | None, kind: str = "draws", **more: Any) ->
     """
     identity = {**cell.identity(), **more}
     if root is None:
-        return MemoryStore(Path(), identity, kind)
+        return MemoryStore(Path(), identity, kind, limits_of(cell))
     if not is_unseen(identity):
         return Store(root, identity, kind, limits_of(cell))
     stores, key = cell.model.sight.stores, run_key(identity)
@@ -39,7 +39,7 @@ def store_of(cell: Cell, root: Path | None, kind: str = "draws", **more: Any) ->
             "cem_bench: what %s computes cannot be seen (%s): its draws live in this process alone; %s to keep them.",
             *(cell.model.name, cell.model.unseen(), REMEDY),
         )
-    return stores.setdefault(key, MemoryStore(Path(), identity, kind))
+    return stores.setdefault(key, MemoryStore(Path(), identity, kind, limits_of(cell)))
 
 
 def is_unseen(identity: Mapping[str, Any]) -> bool:

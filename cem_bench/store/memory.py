@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.store.draws import Store
-from cem_bench.store.shards import ORDER
+from cem_bench.store.shards import ORDER, fault_of
 
 
 @dataclass
@@ -50,8 +50,15 @@ class MemoryStore(Store):
         yield
 
     def append(self, unit: Mapping[str, np.ndarray]) -> None:
-        """Keep one unit of work."""
-        self._waiting.append(pd.DataFrame(unit))
+        """Keep one unit of work.
+
+        Raises:
+            ValueError: as a store on disk.
+        """
+        rows = pd.DataFrame(unit)
+        if fault := fault_of(rows, self.kind, self.limits):
+            raise ValueError(f"Rows that are to be stored: {fault}; nothing of this unit is stored.")
+        self._waiting.append(rows)
 
     def flush(self) -> None:
         """Put what waits to the rest."""
