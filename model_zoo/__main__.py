@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from model_zoo import ZooError, card, list_models
-from model_zoo.cards import FOLDER, MEASURED, Card
+from model_zoo.cards import FOLDER, MEASURED, TASKS, Card
 from model_zoo.weights import find
 
 RESULTS = Path("results") / "zoo" / "measured.csv"
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Reads the command line and does what it says; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model_zoo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="all models").add_argument("--task", choices=("SR", "DN", "DR"))
+    commands.add_parser("list", help="all models").add_argument("--task", choices=TASKS)
     commands.add_parser("info", help="every fact of one model").add_argument("name")
     verify = commands.add_parser("verify", help="measure PSNR with the weights that are here")
     verify.add_argument("names", nargs="*")
