@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cem_bench.report.pages import markdown
+from cem_bench.report.render import table as markdown
 from cem_bench.stats.looks import DOUBT_SHARE
 from cem_bench.stats.simulate import Gold
 

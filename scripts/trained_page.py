@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
-from cem_bench.report.pages import markdown
+from cem_bench.report.render import table as markdown
 
 CONF = Path(__file__).parents[1] / "conf" / "train"
 # dB of PSNR on a CPU, from the plan of the families; of rain above the rainy input
@@ -52,7 +52,7 @@ def of_test(test: str, table: pd.DataFrame) -> Iterator[str]:
     yield f"## {test}: input {observed:.2f} dB" + (f", aim {aim:.2f} dB" if aim else "")
     members = rows.groupby(["family", "member"], sort=False)
     lines = [{"family": family, "member": member, **of_member(part, aim)} for (family, member), part in members]  # pyright: ignore
-    yield markdown(pd.DataFrame(lines))
+    yield str(markdown(pd.DataFrame(lines)))
 
 
 def of_member(part: pd.DataFrame, aim: float | None) -> dict[str, str]:

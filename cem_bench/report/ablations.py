@@ -85,6 +85,11 @@ def varied(options: Mapping[str, Any]) -> str:
     return "draws" if options.get("draws") else str(options.get("setting", ""))
 
 
+def is_by_size(options: Mapping[str, Any]) -> bool:
+    """Return whether the settings that an ablation varies are sizes; False where the experiment is none."""
+    return varied(options) in SETTINGS and SETTINGS[varied(options)][1]
+
+
 def series_plot(table: pd.DataFrame, x: str, columns: Sequence[tuple[str, str]], *, ordered: bool) -> Figure:
     """Draw quantities against a varied setting, one panel a quantity and one line a model, with intervals over images.
 
@@ -151,7 +156,8 @@ def agreement(cells: Sequence[StoredCell], *, ends_only: bool) -> pd.DataFrame:
         ends_only: compare only the first and the last setting by value; else every pair.
 
     Returns:
-        `model`, `image`, `correlation` and `flip_rate` (see `stats.repeat`); no row where the grids differ.
+        `model`, `image`, `first` and `second` (the settings), `correlation` and `flip_rate` (see `stats.repeat`); no
+        row where the grids differ.
     """
     by_scene: dict[tuple[str, str, str, int], list[StoredCell]] = {}
     for cell in cells:
@@ -166,6 +172,7 @@ def agreement(cells: Sequence[StoredCell], *, ends_only: bool) -> pd.DataFrame:
             pairs = np.stack([one.effect_map.effect[live], other.effect_map.effect[live]], axis=1)
             found = repeatability(pairs, tol=one.entry["tol"])
             row = {"model": one.model, "image": one.image}
+            row |= {"first": setting_of(one.variant), "second": setting_of(other.variant)}
             rows.append(row | {"correlation": found.correlation, "flip_rate": found.flip_rate})
     return pd.DataFrame(rows)
 

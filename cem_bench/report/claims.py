@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from cem_bench.figures import curves
 from cem_bench.figures.saving import save_figure
-from cem_bench.report import pages
+from cem_bench.report.columns import signed_estimate
 from cem_bench.report.earlier import read_table
-from cem_bench.report.quotes import quote, tally
+from cem_bench.report.experiment import read_conf
+from cem_bench.report.render import Markdown, escaped, render
 from cem_bench.report.tables import KEYS
-from cem_bench.report.write import CONF
 from cem_bench.stats.compare import crossed_mean, sign_flip
 from cem_bench.store.draws import write_atomically
 
@@ -105,7 +104,7 @@ def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any
 
 
 def write_claims(output: Path) -> list[Path]:
-    """Write `claims.csv`, a figure for every insight and the page from the tables of the experiments.
+    """Write `claims.csv`, a figure per insight and the page from the tables of the experiments.
 
     Args:
         output: folder of the results.
@@ -113,79 +112,43 @@ def write_claims(output: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    said: Any = OmegaConf.to_container(OmegaConf.load(CONF / "claims.yaml"))
-    claims = pd.DataFrame([judge(claim, output, said["level"]) for claim in said["claims"]])
+    stated = read_conf("claims")
+    claims = pd.DataFrame([judge(claim, output, stated["level"]) for claim in stated["claims"]])
     write_atomically(output / "claims.csv", claims.to_csv(index=False, float_format="%.5g").encode())
-    figures, folder = [], output / "claims"
-    for insight, part in claims[claims["images"] > 0].groupby("insight"):
-        figures += save_figure(curves.forest_plot(part), folder / f"insight_{insight}")
-    page = folder / "README.md"
-    write_atomically(page, _page(claims, said).encode())
-    return [output / "claims.csv", *figures, page]
+    figures, insights, folder = [], [], output / "claims"
+    for insight in stated["insights"]:
+        own = claims[claims["insight"] == insight["id"]]
+        stem = f"insight_{insight['id']}"
+        if own["images"].any():
+            figures += save_figure(curves.forest_plot(own[own["images"] > 0]), folder / stem)
+        figure = f"{stem}.png" if own["images"].any() else ""
+        insights.append({**insight, "figure": figure, "claims": printed_claims(own)})
+    text = render("claims", insights=insights, level=f"{100 * stated['level']:.0f}")
+    write_atomically(folder / "README.md", text.encode())
+    return [output / "claims.csv", *figures, folder / "README.md"]
 
 
-def answer(insight: Mapping[str, Any], claims: pd.DataFrame) -> str:
-    """Return the answer to an insight, with every {claim} in it as its estimate, interval, verdict and clusters.
+def printed_claims(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return claims as the page prints them.
 
     Args:
-        insight: from `conf/claims.yaml`: `id`, `paper`, `answer`.
-        claims: one row a claim.
-
-    Raises:
-        ValueError: if the answer names a claim that is not in the table.
+        claims: rows of `judge`.
     """
-    quotes = {str(row["id"]): quote(row) for row in claims.to_dict("records")}
-    try:
-        return insight["answer"].format_map(quotes)
-    except KeyError as error:
-        said = f"Insight {insight['id']} of conf/claims.yaml quotes {error}"
-        raise ValueError(f"{said}, which is no claim there.") from error
+    return pd.DataFrame([_printed(row) for row in claims.to_dict("records")])
 
 
-def _page(claims: pd.DataFrame, said: Mapping[str, Any]) -> str:
-    parts = ["# The insights, judged", _note(said["level"])]
-    for insight in said["insights"]:
-        own = claims[claims["insight"] == insight["id"]]
-        parts += [f"## Insight {insight['id']}: {insight['paper']}"]
-        if own["images"].any():
-            parts += [answer(insight, claims)]
-            parts += [f"![Estimates and intervals; blue: where the hypothesis puts it.](insight_{insight['id']}.png)"]
-        parts += [f"Hypotheses: {tally(own['verdict'])}.", _table(own)]
-    return "\n\n".join([*parts, AGAIN]) + "\n"
-
-
-def _table(claims: pd.DataFrame) -> str:
-    rows = []
-    for row in claims.to_dict("records"):
-        measured = (
-            f"{pages.signed(row['estimate'])} [{pages.signed(row['low'])}, {pages.signed(row['high'])}] {row['unit']}"
-            if row["images"]
-            else "-"
-        )
-        word = {"greater": "> ", "less": "< ", "equal": "within ±"}[row["expected"]]
-        rows.append(
-            {
-                "claim": f"{row['id']}: {row['says']}"
-                + ("" if row["stated"] == "before measuring" else f" (stated {row['stated']})"),
-                "number": f"[{row['quantity']}](../{row['experiment']}/README.md) {word}{row['margin']:g}",
-                "measured": measured,
-                "p": f"{row['p']:.2g}" if row["images"] else "-",
-                "images, trainings": f"{row['images']}, {row['trainings']}",
-                "verdict": f"**{row['verdict']}**" + (f" ({row['why']})" if row["why"] else ""),
-            }
-        )
-    return pages.markdown(pd.DataFrame(rows))
-
-
-def _note(level: float) -> str:
-    return (
-        "Hypotheses, margins and expected directions were written in `conf/claims.yaml` before measuring, unless the "
-        "row says otherwise. Intervals "
-        f"({level:.0%}) are by cluster bootstrap over images (below ten Student's), with the spread between trainings "
-        "added where there are several; p is by sign flips of whole images, against 0 for 'within' and against the "
-        "margin otherwise, where supports and contradicts need it to agree. No correction over claims: each is its own "
-        "question."
-    )
-
-
-AGAIN = "Again: `python -m cem_bench.report claims`, after the experiments. Columns: [../README.md](../README.md)."
+def _printed(row: Mapping[Any, Any]) -> dict[str, object]:
+    stated = "" if row["stated"] == "before measuring" else f" (stated {row['stated']})"
+    word = {"greater": ">", "less": "<", "equal": "within ±"}[row["expected"]]
+    measured = f"{signed_estimate(row['estimate'], row['low'], row['high'])} {row['unit']}" if row["images"] else "-"
+    page = f"[{escaped(row['quantity'])}](../{row['experiment']}/README.md)"
+    return {
+        "id": row["id"],
+        "claim": f"{row['says']}{stated}",
+        "number": Markdown(f"{page} {escaped(word)} {row['margin']:g}"),
+        "measured": Markdown(measured),
+        "p": Markdown(f"{row['p']:.2g}" if np.isfinite(row["p"]) else "-"),
+        "images": int(row["images"]),
+        "trainings": int(row["trainings"]),
+        "verdict": row["verdict"] + (f": {row['why']}" if row["why"] else ""),
+    }

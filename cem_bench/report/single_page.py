@@ -1,4 +1,4 @@
-"""The page of a folder of single maps: one row and one picture a record, so that what was measured is found again."""
+"""The page of a folder of single maps: one row and one picture per record, so that what was measured is found again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cem_bench.report.pages import markdown
+from cem_bench.report.render import Markdown, render
 from cem_bench.store.draws import write_atomically
 
 
@@ -25,21 +25,16 @@ def write_single_page(folder: Path) -> Path | None:
         return None
     records = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     maps = {stem: record for stem, record in records.items() if "summary" in record}
-    rows = pd.DataFrame([_row(record) for record in maps.values()])
-    commands = [record["command"] for record in maps.values() if "command" in record]  # older records lack it
-    pictures = [_picture(stem, record) for stem, record in maps.items()]
-    parts = [f"# {folder.name}: single maps", markdown(rows), NOTE, *pictures]
-    parts += ["## Again", "\n".join(f"    {command}" for command in commands)] if commands else []
+    text = render(
+        "single",
+        folder=folder.name,
+        rows=pd.DataFrame([_row(record) for record in maps.values()]),
+        maps=[_map(stem, record) for stem, record in maps.items()],
+        commands=[record["command"] for record in maps.values() if "command" in record],  # older records lack it
+    )
     path = folder / "README.md"
-    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+    write_atomically(path, text.encode())
     return path
-
-
-NOTE = (
-    "Shares are of all blocks outside the ROI, by |mean effect| against tol; draws are those in the averages; the last "
-    "column is the largest difference between the engine and the full forward on the proof draws. Written by "
-    "`python -m cem_bench`; not edited by hand."
-)
 
 
 def _row(record: dict[str, Any]) -> dict[str, str]:
@@ -59,12 +54,18 @@ def _row(record: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _picture(stem: str, record: dict[str, Any]) -> str:
+def _map(stem: str, record: dict[str, Any]) -> dict[str, object]:
     session, made = record["session"], record["provenance"]
-    words = f"{record['model']} on {record['scene']}: input, restored image, effect map."
-    source = (
-        f"Donors: {record['donors']['source']}; sampling {record['sampling']}. {session['new_draws']:,} new draws in "
-        f"{session['seconds']:.0f} s on {made['machine']}, torch {made['torch']}, commit {made['commit'][:10]}; "
-        f"run key {record['key'][:16]}."
-    )
-    return f"![{words}]({stem}.png)\n*{words} {source}*"
+    return {
+        "model": record["model"],
+        "scene": record["scene"],
+        "picture": f"{stem}.png",
+        "donors": record["donors"]["source"],
+        "sampling": record["sampling"],
+        "new_draws": Markdown(f"{session['new_draws']:,}"),
+        "seconds": f"{session['seconds']:.0f}",
+        "machine": made["machine"],
+        "torch": made["torch"],
+        "commit": made["commit"][:10],
+        "key": record["key"][:16],
+    }

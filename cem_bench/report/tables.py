@@ -86,6 +86,11 @@ def summary_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def uneven(summary: pd.DataFrame) -> bool:
+    """Return whether rows of a task are means over unequal numbers of scenes."""
+    return bool((summary.groupby("task")["cells"].nunique() > 1).any())
+
+
 def is_ablation(table: pd.DataFrame) -> bool:
     """Say whether rows differ in a setting besides model, task and scene."""
     return table["variant"].nunique() > 1

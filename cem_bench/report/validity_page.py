@@ -17,7 +17,8 @@ from cem_bench.figures.map import Look, draw_map
 from cem_bench.figures.saving import save_figure
 from cem_bench.figures.style import style
 from cem_bench.inputs.geometry import Rect
-from cem_bench.report.pages import markdown
+from cem_bench.report.columns import signed
+from cem_bench.report.render import Markdown, render
 from cem_bench.stats.repeat import Repeatability, repeatability
 from cem_bench.stats.sanity import (
     DeletionCurve,
@@ -164,74 +165,51 @@ def _curves(axis: Axes, curves: Mapping[str, DeletionCurve]) -> None:
     axis.legend(fontsize=6)
 
 
-def verdicts(found: Found) -> list[str]:
-    """Return the answers, a line each, every one with its number."""
+NO_INTERVAL = {"interval": "-", "p": "-"}
+
+
+def answers(found: Found) -> list[dict[str, object]]:
+    """Return a row per question: what is asked, its number with its unit, the interval, p or a dash."""
     weights, last = found.weights, len(found.weights.stages) - 2
-    lines = [
-        f"- **Weights.** With the weights of all layers shuffled the map ranks blocks with r = "
-        f"{_with(weights.spearman[last], weights.low[last], weights.high[last])} to the true one; two halves of the "
-        f"true map reach {_with(weights.spearman[-1], weights.low[-1], weights.high[-1])}."
+    rows = [
+        _answer(f"likeness to the true map, {name}: rank r", weights.spearman[at], weights.low[at], weights.high[at])
+        for name, at in (("all layers shuffled", last), ("two halves of the true map", -1))
     ]
-    lines += [_against(name, gap) for name, gap in found.gaps.items()]
-    for name, one in found.halves.items():
-        lines.append(
-            f"- **Two halves, {name}.** {one.flip_rate:.1%} of {one.coloured} coloured blocks change class; ICC "
-            f"{one.icc:.3f}; r {_with(one.correlation, one.low, one.high)}."
-        )
+    for name, gap in found.gaps.items():
+        question = f"map's order against {name} order, {gap.draws} draws: {gap.verdict}; joint effect, dB"
+        rows.append(_answer(question, gap.mean, gap.low, gap.high, p=gap.p))
+    for name, half in found.halves.items():
+        rows.append(_answer(f"two halves, {name}: correlation", half.correlation, half.low, half.high))
+        changed = f"two halves, {name}: of {half.coloured} coloured blocks change class, %"
+        rows.append({"question": changed, "number": Markdown(f"{100 * half.flip_rate:.1f}")} | NO_INTERVAL)
     if found.noise is not None:
         noise = found.noise
-        lines.append(
-            f"- **Noise field.** {_with(noise.whole, noise.low, noise.high)} of the variance of one draw's effect "
-            f"comes from the field of the scene (0: one field speaks for all)."
-        )
-    return lines
+        question = "share of one draw's variance that is the noise field's"
+        rows.append(_answer(question, noise.whole, noise.low, noise.high))
+    return rows
 
 
-def _against(name: str, gap: DeletionGap) -> str:
-    """Say how the map's order compares with another: a word needs interval and p, and draws enough for either."""
-    words = {
-        "better": "is better than it",
-        "worse": "is worse than it",
-        "undecided": "is not told apart from it",
-        "too few draws": f"cannot be told from it by {gap.draws} draws (no p under {2 / 2**gap.draws:.2g} is possible)",
-    }
-    return (
-        f"- **Against {name} order.** Deleting in the map's order {words[gap.verdict]}: "
-        f"{_with(gap.mean, gap.low, gap.high)} dB more joint effect over the steps, p {gap.p:.2g}, {gap.draws} draws."
-    )
-
-
-def _with(value: float, low: float, high: float) -> str:
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+def _answer(question: str, value: float, low: float, high: float, p: float = np.nan) -> dict[str, object]:
+    interval = Markdown(f"[{signed(low)}, {signed(high)}]")
+    shown = Markdown(f"{p:.2g}" if np.isfinite(p) else "-")
+    return {"question": question, "number": Markdown(signed(value)), "interval": interval, "p": shown}
 
 
 def page_of(found: Found, record: Mapping[str, Any], command: str) -> str:
     """Return the page."""
-    session = f"Run key of the map {record['key'][:16]}, commit {record['provenance']['commit'][:10]}."
-    table = table_of(found)
-    shown = table[~table["quantity"].str.startswith("effect of")].drop(columns="part").assign(part=table["part"])
-    shown = shown[["part", "item", "quantity", "value", "low", "high", "p"]].round(4).astype(object).fillna("")
-    return (
-        "\n\n".join(
-            [
-                f"# Is the map valid? {record['model']} on {record['scene']}",
-                "\n".join(verdicts(found)),
-                "![Maps under shuffled weights, their likeness, joint deletion curves.](validity.png)",
-                markdown(shown),
-                NOTE + f" Draws: {record['sampling']}.",
-                f"Again: `{command}`. {session}",
-            ]
-        )
-        + "\n"
+    numbers = table_of(found)
+    numbers = numbers[~numbers["quantity"].str.startswith("effect of")]
+    return render(
+        "validity",
+        model=record["model"],
+        scene=record["scene"],
+        answers=answers(found),
+        numbers=numbers.round(4).astype(object).fillna(""),
+        sampling=record["sampling"],
+        command=command,
+        key=record["key"][:16],
+        commit=record["provenance"]["commit"][:10],
     )
-
-
-NOTE = (
-    "Weights: the values of every weight tensor are shuffled, the last layers first (cascade of Adebayo et al. 2018). "
-    "Blocks together: ranked by the mean of the even draws, intervened on with the donors of the odd ones; random: a "
-    "new order for every draw; nearest: to the ROI; contrast: of the observation in the block. Intervals are 95 %: "
-    "over blocks as if independent (weights, halves, noise field), over draws (blocks together). All: `validity.csv`."
-)
 
 
 def write_page(folder: Path, found: Found, figure: Figure, record: Mapping[str, Any], command: str) -> list[Path]:

@@ -12,8 +12,8 @@ from cem_bench.figures import curves, panels
 from cem_bench.figures.map import Look
 from cem_bench.figures.style import ALL_EQUAL_GREY, WIDTH
 from cem_bench.report import ablations
+from cem_bench.report.drawn import evenly
 from cem_bench.report.tables import cells_table, decay_table, summary_table
-from cem_bench.report.write import _evenly
 from cem_bench.store import maps
 from cem_bench.store.cells import StoredCell
 from cem_bench.store.quantities import measure_cell
@@ -50,7 +50,7 @@ def test_equal_draws_under_tol_are_plain_grey_and_draws_in_doubt_are_hatched(mak
 
 @pytest.mark.parametrize("count", range(1, 31))
 def test_parts_of_a_scene_are_few_even_and_fit(count: int) -> None:
-    parts = _evenly(list(range(count)))  # pyright: ignore[reportArgumentType]
+    parts = evenly(list(range(count)))  # pyright: ignore[reportArgumentType]
     sizes = [len(part) for part in parts]
     assert [one for part in parts for one in part] == list(range(count))
     assert max(sizes) <= panels.MOST

@@ -14,7 +14,7 @@ import pytest
 
 from cem_bench.report import write_report
 from cem_bench.report.earlier import read_table
-from cem_bench.report.write import read_experiment
+from cem_bench.report.experiment import read_experiment
 from cem_bench.store import archive
 from cem_bench.store.archive import keep, read_archive, restore
 
@@ -62,10 +62,10 @@ def test_rows_and_figures_of_lost_draws_stay(both: Path) -> None:
     for stem in ("scene_shipped_coffee_1", "difference_shipped_coffee_1"):
         assert after[f"{stem}.png"] == before[f"{stem}.png"]
     page = after["README.md"].decode()
-    assert "**Measured elsewhere.** 1 row is of an earlier report" in page
-    assert "figures that need their draws: 2 of scenes." in page
+    assert "(`run_key` and `commit` in `cells.csv` say of what): 1.\n" in page
+    assert "stay as they were drawn: 2 of scenes.\n" in page
     assert set(after) == set(before)
-    assert before["README.md"].decode().count("**Measured elsewhere.**") == 0
+    assert before["README.md"].decode().count("## Measured elsewhere") == 0
 
 
 def test_new_cells_join_the_rows_of_an_earlier_report(both: Path, make, rng: np.random.Generator) -> None:
@@ -74,7 +74,7 @@ def test_new_cells_join_the_rows_of_an_earlier_report(both: Path, make, rng: np.
     lost = read_table(both / "denoise_ca" / "cells.csv")
     for image in ("coffee", "rocket"):
         make({block: rng.normal(0, 0.02, 6) for block in OUTSIDE}, model="RCAN_DN_ca", image=image, psnr=31.0)
-    found = read_experiment("denoise_ca", both, "paper")
+    found = read_experiment("denoise_ca", both)
     assert list(dict.fromkeys(found.table["model"])) == ["RCAN_DN_ca", "DnCNN", "FFDNet"]  # the order of the file
     kept = found.table[found.table["model"] != "RCAN_DN_ca"].reset_index(drop=True)
     same = {"rtol": 1e-5, "check_dtype": False}
@@ -93,14 +93,14 @@ def test_a_curve_whose_draws_were_never_here_keeps_the_figure(both: Path, make, 
     write_report("denoise_ca", both)
     after = files(both / "denoise_ca")
     assert after["decay.png"] == before["decay.png"]
-    assert "figures that need their draws: decay and 3 of scenes." in after["README.md"].decode()
+    assert "stay as they were drawn: decay and 3 of scenes.\n" in after["README.md"].decode()
     assert set(read_table(both / "denoise_ca" / "decay.csv")["label"]) == {"DnCNN"}
 
 
 def test_measuring_again_replaces_a_kept_row(both: Path, make) -> None:
     forget(both, "FFDNet", "coffee")
     make({block: np.full(6, 0.5) for block in OUTSIDE}, model="FFDNet", image="coffee", psnr=33.0)
-    table = read_experiment("denoise_ca", both, "paper").table
+    table = read_experiment("denoise_ca", both).table
     row = table[(table["model"] == "FFDNet") & (table["image"] == "coffee")]
     assert row["psnr_roi_db"].tolist() == [33.0]
 
@@ -197,10 +197,10 @@ def test_a_pair_whose_common_cells_are_all_here_is_compared_anew(both: Path, mak
     path = both / "denoise_ca" / "decay_paired.csv"
     table = read_table(path)
     table.assign(first_db=9.0).to_csv(path, index=False)
-    found = read_experiment("denoise_ca", both, "paper").paired_decay
+    found = read_experiment("denoise_ca", both).paired_decay
     assert len(found) == len(table) and (found["first_db"] < 9).all()
     forget(both, "FFDNet", "coffee")
-    assert (read_experiment("denoise_ca", both, "paper").paired_decay["first_db"] == 9).all()
+    assert (read_experiment("denoise_ca", both).paired_decay["first_db"] == 9).all()
 
 
 def test_a_store_without_cells_leaves_the_page_of_an_earlier_report(both: Path) -> None:

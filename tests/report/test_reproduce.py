@@ -71,5 +71,5 @@ def test_a_sweep_over_tasks_runs_what_is_trained_for_them_and_nothing_else(
     ]
     page = (tmp_path / "verdict_maps" / "README.md").read_text()
     assert "the sweep that ran here asks for" not in page
-    assert "Of the blocks that 3 draws colour" in page
-    assert "| model | task | images | cells | PSNR of ROI, dB | help, % | harm, % |" in page
+    assert "## What becomes of the blocks that 3 draws colour" in page
+    assert "blocks that help, % |" in page

@@ -1,20 +1,116 @@
-"""The page `results/README.md`: which pages there are, what their columns mean, where the images come from."""
+"""How the columns of tables are called, printed and explained: one entry per column, for every page and script."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import pandas as pd
-from omegaconf import OmegaConf
+import numpy as np
 
-from cem_bench.report import pages
-from cem_bench.report.paper_comparisons import comparisons
-from cem_bench.report.write import CONF
-from cem_bench.store.draws import write_atomically
-
+UNKNOWN = "?"  # an end that the images cannot tell
+SIGNED_DIGITS = 3
 ENDS = ("_low", "_high")
-COLUMNS = {
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column is printed.
+
+    Attributes:
+        title: head of the column, with the unit of what is printed.
+        digits: decimals.
+        factor: what a value is multiplied with before it is printed: 100 for a share that is printed in percent.
+        unit: of the printed number; empty for counts and names.
+    """
+
+    title: str
+    digits: int = 0
+    factor: float = 1.0
+    unit: str = ""
+
+
+def _db(name: str) -> Column:
+    return Column(f"{name}, dB", 2, unit="dB")
+
+
+def _px(name: str) -> Column:
+    return Column(f"{name}, px", 1, unit="px")
+
+
+def _percent(name: str) -> Column:
+    return Column(f"{name}, %", 1, 100.0, "%")
+
+
+PRINTED = {
+    "label": Column("model"),
+    "model": Column("model"),
+    "task": Column("task"),
+    "images": Column("images"),
+    "cells": Column("cells"),
+    "draws": Column("draws"),
+    "psnr_roi_db": _db("PSNR of ROI"),
+    "psnr_gain_db": _db("above the others there"),
+    "min_db": _db("smallest mean effect"),
+    "max_db": _db("largest mean effect"),
+    "positive_mass_db": _db("positive sum"),
+    "negative_mass_db": _db("negative sum"),
+    "net_mass_db": _db("net sum"),
+    "size_db": _db("sum of |effect|"),
+    "far_mass_db": _db("effect from beyond 16 px"),
+    "harm_share": _percent("harm share"),
+    "far_share": _percent("far share"),
+    "r50_px": _px("radius of 50 % of the effect"),
+    "r90_px": _px("radius of 90 % of the effect"),
+    "share_positive": _percent("blocks that help"),
+    "share_negative": _percent("blocks that harm"),
+    "share_undecided": _percent("blocks undecided"),
+    "share_effect_paper": _percent("blocks with effect"),
+    "flip_rate": _percent("blocks that change class"),
+    "icc": Column("ICC", 3),
+    "correlation": Column("correlation", 2),
+    "lam_on_harming": _percent("LAM on blocks that harm"),
+    "rank_size": Column("rank with the size of the effect", 2),
+    "rank_effect": Column("rank with the effect", 2),
+}
+
+
+def column(name: str) -> Column:
+    """Return how a column is printed; one without an entry under its own name, in three digits."""
+    return PRINTED.get(name, Column(name, 3))
+
+
+def number(name: str, value: float) -> str:
+    """Return a value of a column as it is printed, without its unit; UNKNOWN where it is not finite."""
+    how = column(name)
+    return f"{value * how.factor:.{how.digits}f}" if np.isfinite(value) else UNKNOWN
+
+
+def with_unit(name: str, value: float) -> str:
+    """Return a value of a column with its unit."""
+    unit = column(name).unit
+    return f"{number(name, value)} {unit}" if unit else number(name, value)
+
+
+def estimate(name: str, value: float, low: float, high: float) -> str:
+    """Return a value with its interval, "1.20 [0.90, 1.50]"; alone where no end differs from it."""
+    middle, ends = number(name, value), [number(name, end) for end in (low, high)]
+    return f"{middle} [{', '.join(ends)}]" if set(ends) - {middle, UNKNOWN} else middle
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and three decimals, or one digit where that would print as 0."""
+    if not np.isfinite(value):
+        return UNKNOWN
+    small = value != 0 and abs(value) < 0.5 * 10**-SIGNED_DIGITS
+    return f"{value:+.0e}" if small else f"{value:+.{SIGNED_DIGITS}f}"
+
+
+def signed_estimate(value: float, low: float, high: float) -> str:
+    """Return a signed value with its interval; alone where there is none."""
+    ends = f" [{signed(low)}, {signed(high)}]" if np.isfinite([low, high]).any() else ""
+    return signed(value) + ends
+
+
+MEANING = {
     "model": "name in the zoo (`python -m model_zoo info NAME`)",
     "scene": "name in `conf/scene_table.csv`",
     "image": "the image the scene was cut from: the cluster of every claim",
@@ -79,65 +175,12 @@ COLUMNS = {
     "p_ring": "the p of one ring, corrected for the number of rings (largest over the rings)",
     "p": "two-sided p by sign flips of whole images",
 }
-HEAD = """# Results
-
-Written by commands, never by hand: `python -m cem_bench +experiment=NAME` measures what is missing and writes
-`NAME/`; `python -m cem_bench.report experiment=NAME` redraws it from stored draws; `scripts/reproduce.py` does all.
-Draws, records and pictures of every cell lie in `store/`, pictures of scenes that may not be shown in `private/`; git
-ignores both. `draws/` holds draws for other machines: `python -m cem_bench.report restore` brings them into the store,
-`keep` writes the store's. Rows whose draws are in neither stay as the report had them that measured them.
-`NAME/plan.json` says what the last sweep could not run."""
-OF_COLUMNS = """## Columns
-
-In `cells.csv` (a row a cell), `summary.csv` (a row a model: means over images), `paired.csv` (differences of pairs of
-models), `decay.csv` (size of effects by distance), `decay_paired.csv` (differences of these curves). `X_low` and
-`X_high` are the ends of X's 95 % interval: in `cells.csv` from resampling the draws of every block (how well this map
-is known), in the others over images (what holds beyond these images): by cluster bootstrap, below ten images Student's,
-on a logarithmic or logit scale where the number has a range, and empty below four images. Where a few images hold most
-of a sum its upper end is far, and rightly: simulated sums whose logarithms spread by 1 (by 1.5) are held by 90 % (86 %)
-of such intervals over 17 images, where 95 % are asked; Student's on that scale, narrower, hold 90 % (81 %)."""
 
 
-def meaning(column: str) -> str:
-    """Return what a column means; "" if it is not in the dictionary."""
+def meaning(name: str) -> str:
+    """Return what a column of a table means; "" if it is not in the dictionary."""
     for end, word in zip(ENDS, ("lower", "upper"), strict=True):
-        if column not in COLUMNS and column.endswith(end):
-            return f"{word} end of {column.removesuffix(end)}" if column.removesuffix(end) in COLUMNS else ""
-    return COLUMNS.get(column, "")
-
-
-def index(output: Path) -> str:
-    """Return a line for every page below a folder of results: its link and its heading."""
-    lines = []
-    for page in sorted(page for page in output.glob("**/README.md") if page.parent != output):
-        name = page.parent.relative_to(output).as_posix()
-        heading = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").removeprefix(f"{name}: ")
-        lines.append(f"- [{name}]({name}/README.md): {heading}")
-    return "\n".join(["## Pages", "", *lines])
-
-
-def write_dictionary(output: Path) -> Path:
-    """Write the page of pages, columns and images.
-
-    Args:
-        output: folder of the results.
-    """
-    columns = pd.DataFrame([{"column": f"`{name}`", "meaning": words} for name, words in COLUMNS.items()])
-    said: Any = OmegaConf.to_container(OmegaConf.load(CONF / "image_sources.yaml"))
-    sources = pd.DataFrame([{"below CEM_DATA": f"`{folder}`", **facts} for folder, facts in said.items()])
-    table = pd.read_csv(CONF / "scene_table.csv", dtype={"image": str}).drop_duplicates("image")
-    table["file"] = table["source"].str.replace(r"^\$\{[^}]*\}/", "", regex=True)
-    images = table[["file", "sha256"]]
-    tables = [pages.markdown(columns), "## Images\n\n" + IMAGES, pages.markdown(sources), pages.markdown(images)]
-    parts = [HEAD, index(output), comparisons(output), OF_COLUMNS, *tables]
-    path = output / "README.md"
-    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
-    return path
-
-
-IMAGES = (
-    "The scenes were chosen by a seed before anything was measured: the rule is in `scripts/choose_scenes.py`, the "
-    "result in `conf/scene_table.csv`. Photographs of scikit-image (`skimage:`) come with it: astronaut (NASA) and "
-    "rocket (SpaceX) public domain, chelsea and coffee CC0, motorcycle from the Middlebury stereo set 2014. The others "
-    "are not shipped; put them below the folder that CEM_DATA names:"
-)
+        base = name.removesuffix(end)
+        if name not in MEANING and base != name:
+            return f"{word} end of {base}" if base in MEANING else ""
+    return MEANING.get(name, "")

@@ -14,16 +14,16 @@ from cem_bench.store.cells import StoredCell
 FEW = Uniform(3)  # the published rule's first look at every block
 
 
-def colours_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
+def coloured_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return, for every cell, what becomes of the blocks that few draws colour.
 
     Args:
         cells: drawn under a sequential rule.
 
     Returns:
-        One row a cell: model, scene, image, task, coloured (blocks whose |mean| over the first draws is tol or more),
-        held (of these, with a verdict of that sign), turned (of the other sign), faded (verdict none), open
-        (undecided), draws, draws_at_most (of these blocks had every one been drawn to the rule's end).
+        One row per cell: model, scene, image, task, coloured (blocks whose |mean| over the first draws is tol or
+        more), held (of these, with a verdict of that sign), turned (of the other sign), faded (verdict none),
+        undecided, draws, draws_at_most (of these blocks had every one been drawn to the rule's end).
     """
     rows = []
     for cell in cells:
@@ -40,7 +40,7 @@ def colours_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
                 "held": int((coloured & (verdict == lean)).sum()),
                 "turned": int((coloured & (verdict == -lean)).sum()),
                 "faded": int((coloured & (verdict == NONE)).sum()),
-                "open": int((coloured & (verdict == UNDECIDED)).sum()),
+                "undecided": int((coloured & (verdict == UNDECIDED)).sum()),
                 "draws": int(table.n.sum()),
                 "draws_at_most": cell.rule.worst_case(int((cell.status == maps.MEASURED).sum())),
             }

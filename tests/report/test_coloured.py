@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cem_bench.report.decided import colours_table
+from cem_bench.report.coloured import coloured_table
 from cem_bench.sampling.sequential import Sequential
 from tests.report.conftest import Make, live_blocks
 
@@ -18,13 +18,13 @@ def test_colours_of_few_draws_hold_fade_turn_or_stay_open(make: Make, rng: np.ra
     effects[3][:3] += 0.02
     effects[4] = rng.normal(0.0, 0.5, 50)  # cannot be told
     rule = Sequential()
-    row = colours_table([make(effects).under(rule)]).iloc[0]
-    assert dict(row[["coloured", "held", "faded", "turned", "open"]]) == {
+    row = coloured_table([make(effects).under(rule)]).iloc[0]
+    assert dict(row[["coloured", "held", "faded", "turned", "undecided"]]) == {
         "coloured": 5,
         "held": 2,
         "faded": 1,
         "turned": 1,
-        "open": 1,
+        "undecided": 1,
     }
     assert row["draws_at_most"] == 50 * len(effects)
     assert 2 * len(effects) < row["draws"] < 10 * len(effects)

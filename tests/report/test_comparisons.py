@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from cem_bench.report.experiment import CONF
 from cem_bench.report.paper_comparisons import comparisons
-from cem_bench.report.write import CONF
 
 ROOT = Path(__file__).resolve().parents[2]
 SAID: Any = OmegaConf.to_container(OmegaConf.load(CONF / "paper_comparisons.yaml"))
@@ -21,23 +21,23 @@ def test_a_comparison_asks_for_what_its_experiment_measures(one: dict[str, Any])
     assert {model for _, model, *_ in one["measured"]} <= set(listed)
 
 
-def test_the_committed_table_has_a_number_for_all_but_what_was_not_measured() -> None:
-    lines = comparisons(ROOT / "results").splitlines()
-    assert sum(line.startswith("| ") for line in lines) == 1 + len(SAID)
+def test_the_committed_tables_have_a_number_for_all_but_what_was_not_measured() -> None:
+    table = comparisons(ROOT / "results")
+    assert len(table) == len(SAID)
     summary = pd.read_csv(ROOT / "results" / "multitask" / "summary.csv")
     row = summary[(summary["model"] == "SRResNet_mix_light") & (summary["task"] == "DN")].iloc[0]
-    line = next(line for line in lines if line.startswith("| the same, DN"))
-    assert f"; mix {row['psnr_roi_db']:.2f} dB; MIO " in line
-    assert "+0.00 to" not in next(line for line in lines if line.startswith("| size of the blocks"))
+    here = table.set_index("the paper")["here"]
+    assert f"; mix {row['psnr_roi_db']:.2f} dB; MIO " in table.loc[table["the paper"] == "the same, DN", "here"].iloc[0]
+    assert "+0.00 to" not in here["size of the blocks"]
 
 
 def test_without_results_there_are_dashes(tmp_path: Path) -> None:
-    assert "tol or more: SRResNet SR -; DN -; DR -" in comparisons(tmp_path)
+    assert "tol or more: SRResNet SR -; DN -; DR -" in comparisons(tmp_path)["here"].iloc[0]
 
 
 def test_an_unknown_quantity_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = [SAID[0] | {"quantity": "share_of_luck"}]
     (tmp_path / "paper_comparisons.yaml").write_text(OmegaConf.to_yaml(wrong))
-    monkeypatch.setattr("cem_bench.report.paper_comparisons.CONF", tmp_path)
+    monkeypatch.setattr("cem_bench.report.experiment.CONF", tmp_path)
     with pytest.raises(ValueError, match="share_of_luck"):
         comparisons(ROOT / "results")

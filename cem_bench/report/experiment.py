@@ -1,0 +1,127 @@
+"""An experiment as its report sees it: its file, its stored cells, and the tables made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from cem_bench.report import ablations, lam_agreement
+from cem_bench.report.earlier import kept_rows, whole_decay, whole_pairs, with_earlier
+from cem_bench.report.tables import cells_table, paired_table, summary_table
+from cem_bench.store.cells import StoredCell, read_cells
+
+CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
+PAIRED = ("psnr_roi_db", "positive_mass_db", "negative_mass_db", "far_mass_db", "r90_px")
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """What a report is made of.
+
+    Attributes:
+        name: of the experiment.
+        settings: its file in `conf/experiment`.
+        plan: what the last sweep could not run, by key and value.
+        cells: what is stored.
+        earlier: rows of cells that are not, from the table of an earlier report.
+        table: one row per cell.
+        summary: one row per model.
+        decay: size of effects by distance, one row per model and ring.
+        paired: differences of the pairs the file names.
+        paired_decay: differences of their decay curves.
+        lam: agreement of LAM with the effects, one row per cell; empty where LAM is not asked for.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    cells: Sequence[StoredCell]
+    earlier: pd.DataFrame
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    decay: pd.DataFrame
+    paired: pd.DataFrame
+    paired_decay: pd.DataFrame
+    lam: pd.DataFrame
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The file's `report` part."""
+        return self.settings.get("report") or {}
+
+    @property
+    def hypotheses(self) -> list[str]:
+        """Names of the claims that were stated on this experiment."""
+        return [claim["id"] for claim in read_conf("claims")["claims"] if claim["experiment"] == self.name]
+
+
+def read_conf(name: str) -> Any:
+    """Return the content of a file in `conf`, by its name there without the ending."""
+    return OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+
+
+def read_settings(name: str) -> Mapping[str, Any]:
+    """Return what the file of an experiment says.
+
+    Raises:
+        FileNotFoundError: if there is no such experiment.
+    """
+    folder = CONF / "experiment"
+    if not (folder / f"{name}.yaml").is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise FileNotFoundError(f"There is no experiment {name!r}; one of {known}.")
+    return read_conf(f"experiment/{name}")
+
+
+def read_plan(name: str, output: Path) -> Mapping[str, Any]:
+    """Return what the last sweep of an experiment could not run; empty where none was noted."""
+    path = output / name / "plan.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def read_experiment(name: str, output: Path) -> Experiment:
+    """Read the cells of an experiment and make its tables.
+
+    Args:
+        name: of the experiment.
+        output: folder of the results.
+
+    Raises:
+        FileNotFoundError: if there is no such experiment or no stored cell of it.
+    """
+    settings = read_settings(name)
+    listed, options = settings["hydra"]["sweeper"]["params"]["model"].split(","), settings.get("report") or {}
+    rank = {model: at for at, model in enumerate(listed)}
+
+    def place(cell: StoredCell) -> tuple[Any, ...]:
+        return rank.get(cell.model, len(listed)), ablations.by_value(ablations.setting_of(cell.variant))
+
+    measured = sorted(read_cells(output, name), key=place)
+    cells = ablations.seen(measured, options.get("draws") or ())
+    folder, pairs = output / name, options.get("pairs") or ()
+    # an ablation compares maps of one machine's draws with each other: it needs them all
+    earlier = pd.DataFrame() if ablations.varied(options) else kept_rows(folder / "cells.csv", cells)
+    table = cells_table(cells, earlier, listed)
+    return Experiment(
+        name=name,
+        settings=settings,
+        plan=read_plan(name, output),
+        cells=cells,
+        earlier=earlier,
+        table=table,
+        summary=summary_table(table),
+        decay=whole_decay(folder / "decay.csv", cells, earlier),
+        paired=paired_table(table, pairs, PAIRED),
+        paired_decay=whole_pairs(folder / "decay_paired.csv", cells, earlier, pairs),
+        lam=_agreement(cells, folder / "lam.csv") if options.get("lam_steps") else pd.DataFrame(),
+    )
+
+
+def _agreement(cells: Sequence[StoredCell], earlier: Path) -> pd.DataFrame:
+    return with_earlier(lam_agreement.agreement_table(cells), earlier, ["model", "scene"])
