@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from cem_bench.inputs.geometry import Rect
+from cem_bench.measuring import fingerprint
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.claims import Stores, claimed
 from cem_bench.measuring.opened import store_of
@@ -79,12 +80,14 @@ def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     with cell.model.forwards():
         bench = Bench.of(cell, list(stores.beside))
     beside = [Beside(bench.beside(roi), store) for roi, store in stores.beside.items()]
+    compared = fingerprint.compare(bench, [(bench, store), *((other.bench, other.store) for other in beside)])
     status = bench.status()
     live = np.flatnonzero(status.ravel() == maps.MEASURED).tolist()
     fresh, taken = _draw_rounds(bench, store, live, progress, beside)
     proof = bench.prove(store, fresh, progress)
     effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.rule, status, tol=cell.options.tol)
     record = _record(bench, store, effect_map, proof, fresh=len(fresh), seconds=time.perf_counter() - started)
+    record["fingerprint"] = compared
     store.write_record(record)
     return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
 
@@ -127,6 +130,7 @@ def _measure_matrix(
     started = time.perf_counter()
     with cell.model.forwards():
         bench, whole = Bench.of(cell), cell.scene
+    compared = fingerprint.compare(bench, [(bench, store)])
     missing = sorted(set(range(len(whole.grid))) - set(store.rows["block"]))
     try:
         for done, block in enumerate(missing, len(whole.grid) - len(missing) + 1):
@@ -145,6 +149,7 @@ def _measure_matrix(
         "stored_pairs": len(store.rows),
         "engine": {"kind": bench.engine.kind, "reason": bench.engine.reason, "precision": cell.options.precision},
         "proof": proof,
+        "fingerprint": compared,
         "session": {"new_blocks": len(missing), "seconds": round(time.perf_counter() - started, 3)},
         "provenance": provenance(),
     }

@@ -1,0 +1,167 @@
+"""The second lock of a store: what the network answered when the store was begun, compared before a draw is taken up.
+
+The run key says what a network should be; a fingerprint says how it behaves, whatever the key could not see: the
+restored untouched observation with its PSNR, and the answer to one fixed probe image, at a lattice of pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cem_bench.engine.base import exact_arithmetic
+from cem_bench.inputs.scene import Scene
+from cem_bench.measuring.outcome import psnr
+from cem_bench.measuring.prepared import Bench, MeasureError, to_tensor
+from cem_bench.models.model import Model
+from cem_bench.store.draws import Store
+
+FILE = "fingerprint.npz"
+SIDE = 24  # lattice of the pixels that are kept
+# machines, thread counts and devices move last bits (1e-6 of white, 1e-5 dB); another network moves more than this
+TOLERANCE, TOLERANCE_DB = 1e-3, 1e-3
+HALF_DB = 0.05  # draws of an engine in bf16 start from an untouched ROI in bf16
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """How a network behaves on a scene.
+
+    Attributes:
+        psnr_db: PSNR of the restored image and of its ROI.
+        restored: (3, <= 24, <= 24) float32 values of the restored observation.
+        probe: the same of its answer to the probe.
+    """
+
+    psnr_db: np.ndarray
+    restored: np.ndarray
+    probe: np.ndarray
+
+    def content(self) -> bytes:
+        """Return it as a file."""
+        file = io.BytesIO()
+        np.savez_compressed(file, psnr_db=self.psnr_db, restored=self.restored, probe=self.probe)
+        return file.getvalue()
+
+    @classmethod
+    def of_content(cls, content: bytes) -> Fingerprint:
+        """Read it from a file."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            return cls(stored["psnr_db"], stored["restored"], stored["probe"])
+
+    def difference(self, other: Fingerprint) -> tuple[float, float]:
+        """Return the largest difference of a PSNR, dB, and of a value, of white."""
+        values = ((self.restored, other.restored), (self.probe, other.probe))
+        return _apart(self.psnr_db, other.psnr_db), max(_apart(*pair) for pair in values)
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    if one.shape != other.shape:
+        return float("inf")
+    known = ~(np.isnan(one) & np.isnan(other))
+    apart = np.nan_to_num(np.abs(one - other)[known], nan=np.inf)
+    return float(apart.max(initial=0.0))
+
+
+def of(scene: Scene, restored: Tensor, probed: Tensor) -> Fingerprint:
+    """Return the fingerprint of what a network made of a scene's observation and of the probe, both (3, H, W)."""
+    clean, roi = to_tensor(scene.clean).to(restored.device, torch.float64), (..., *scene.roi.slices)
+    levels = [float(psnr(image[None], target)[0]) for image, target in ((restored, clean), (restored[roi], clean[roi]))]
+    return Fingerprint(np.array(levels), _lattice(restored), _lattice(probed))
+
+
+def probe(observation: np.ndarray) -> Tensor:
+    """Return the probe of an observation's size: the same uniform noise each time, smooth in its upper half.
+
+    Returns:
+        (3, h, w) float32 in 0..1.
+    """
+    height, width = observation.shape[:2]
+    image = np.random.Generator(np.random.Philox(0)).random((3, height, width), dtype=np.float32)
+    image[:, : height // 2] = image[:, : height // 2].mean(axis=(0, 2), keepdims=True)
+    return torch.from_numpy(image)
+
+
+def _answer(model: Model, image: Tensor) -> Tensor:
+    """Run the plain network on one image, with random numbers that are the same each time."""
+    devices = [image.device] if image.device.type == "cuda" else []
+    with exact_arithmetic(), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(0)
+        return model.restorer(image[None])[0].float()
+
+
+def _lattice(image: Tensor) -> np.ndarray:
+    rows, columns = (np.unique(np.linspace(0, side - 1, SIDE).astype(int)) for side in image.shape[-2:])
+    return image.cpu().numpy()[:, rows][:, :, columns].astype(np.float32)
+
+
+def compare(bench: Bench, stores: Iterable[tuple[Bench, Store]]) -> dict[str, Any]:
+    """Compare how the network behaves with what each store says, before any of its draws is taken up.
+
+    Args:
+        bench: the cell set up to run.
+        stores: cell and store of the ROI and of those beside it. One without a fingerprint gets one, after the
+            untouched ROI of the draws that it has was compared.
+
+    Returns:
+        What the record says: how it was compared, the largest differences, and the time that it took.
+
+    Raises:
+        MeasureError: if the network behaves otherwise than the one whose draws lie in a store; both numbers are named.
+    """
+    started, device = time.perf_counter(), bench.target.device
+    images = (to_tensor(bench.observation), probe(bench.observation))
+    restored, probed = (_answer(bench.cell.model, image.to(device)) for image in images)
+    told = [_compare_one(beside, store, of(beside.cell.scene, restored, probed)) for beside, store in stores]
+    return {**told[0], "seconds": round(time.perf_counter() - started, 3)}
+
+
+def _compare_one(bench: Bench, store: Store, today: Fingerprint) -> dict[str, Any]:
+    content = store.read_file(FILE)
+    if content is None or not len(store.rows):
+        apart, stored_db = _from_draws(store, today)
+        allowed = TOLERANCE_DB if bench.cell.options.precision == "fp32" else HALF_DB
+        if apart > allowed:
+            raise _another(
+                bench, store, f"{today.psnr_db[1]:.4f} dB in the ROI, the draws stored say {stored_db:.4f} dB"
+            )
+        store.write_file(FILE, today.content())
+        return {
+            "compared": "untouched ROI of stored draws" if len(store.rows) else "nothing stored",
+            "max_abs_db": apart,
+        }
+    stored = Fingerprint.of_content(content)
+    apart_db, apart = today.difference(stored)
+    if apart_db > TOLERANCE_DB or apart > TOLERANCE:
+        levels = " and ".join(f"{level:.4f}" for level in today.psnr_db)
+        before = " and ".join(f"{level:.4f}" for level in stored.psnr_db)
+        raise _another(
+            bench, store, f"{levels} dB in image and ROI, stored are {before} dB; values differ by up to {apart:.2g}"
+        )
+    return {"compared": "stored fingerprint", "max_abs_db": apart_db, "max_abs_value": apart}
+
+
+def _from_draws(store: Store, today: Fingerprint) -> tuple[float, float]:
+    """Return how far today's ROI is from the untouched ROI of stored draws, and the farthest of those, dB."""
+    if "psnr_untouched" not in store.rows:
+        return 0.0, float(today.psnr_db[1])
+    untouched = store.rows["psnr_untouched"].to_numpy(float)
+    farthest = untouched[np.abs(untouched - today.psnr_db[1]).argmax()]
+    return float(abs(farthest - today.psnr_db[1])), float(farthest)
+
+
+def _another(bench: Bench, store: Store, numbers: str) -> MeasureError:
+    return MeasureError(
+        f"{bench.cell.model.name} restores otherwise than the network whose draws lie under run key {store.key[:16]}: "
+        f"{numbers} (allowed {TOLERANCE_DB:g} dB, {TOLERANCE:g}). The key is the same, so what changed cannot be seen "
+        "in it (a file behind a name, the code of a library); nothing stored was used. Bring back the network that "
+        "measured them; or measure into another folder, output=FOLDER; or give the new network a name, "
+        "model.identity=NAME or as_model(..., identity=NAME)."
+    )
