@@ -1,5 +1,6 @@
 """The reach a card states, found by poisoning: every pixel right (left) of a line is NaN, and how far does it come."""
 
+import math
 import warnings
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ NARROW = {
     "ESRGAN": {"num_filters": 8},
     "SwinIR": {"embed_dim": 12, "num_heads": [2] * 6},
     "DRUNet": {"nc": [8, 8, 8, 8]},
+    "HiTSRF": {"features": 16, "heads": 2},
 }
 # (height of the strip, columns tried) where (4, 1) does not do: the phase of a window, a stride or a pooling
 # changes how far it comes
@@ -28,9 +30,12 @@ STRIPS = {
     "RFDN": (24, 12),
     "RLFN": (24, 12),
     "DRUNet": (8, 8),
+    "HiT-SRF": (64, 1),
     "SCUNet": (64, 64),  # windows of 8 at an eighth of the size
     "MobileSR": (8, 8),
 }
+# sides of the windows of a group's blocks: their borders repeat every 192 px, too many columns to try each
+GROWN = {"HiT-SRF": (4, (4, 8, 16, 32, 48, 64))}
 WIDEST = 16384
 QUICK = ("ESPCN", "FSRCNN-16-6", "SRCNN", "CARN-M", "PAN", "PRN", "EDSR-64-16", "SRResNet_DN", "IRCNN", "FFDNet")
 
@@ -40,6 +45,34 @@ def narrow(card: model_zoo.Card) -> nn.Module:
     return build_card(replace(card, options=options)).eval()
 
 
+def farthest_phase(groups: int, windows: tuple[int, ...]) -> tuple[int, int]:
+    """The column that comes farthest, found on intervals of columns; the probe then says how far it does come.
+
+    A convolution widens the interval, a window fills itself: 3x3 first, per block one before the window and 5x5 after
+    it, one per group, two at the end.
+    """
+
+    def come(column: int) -> int:
+        low = high = column
+        low, high = low - 1, high + 1
+        for _ in range(groups):
+            for side in windows:
+                low, high = (low - 1) // side * side - 2, (high + 1) // side * side + side - 1 + 2
+            low, high = low - 1, high + 1
+        return max(column - low, high - column) + 2
+
+    period = math.lcm(*windows)
+    return max(range(period), key=come), period
+
+
+def columns(name: str, width: int, phases: int) -> list[int]:
+    """The columns to poison in a strip of this width."""
+    if name not in GROWN:
+        return [width // 2 + place for place in range(phases)]
+    phase, period = farthest_phase(*GROWN[name])
+    return [width // 2 + (phase - width // 2) % period]
+
+
 def probed(card: model_zoo.Card) -> int:
     """Farthest input pixel along a row that an output pixel depends on.
 
@@ -47,15 +80,16 @@ def probed(card: model_zoo.Card) -> int:
     of one period.
     """
     height, phases = next((STRIPS[name] for name in STRIPS if card.name.startswith(name)), (4, 1))
-    network, width = narrow(card), 128
+    network, width = narrow(card), 2048 if card.name in GROWN else 128
     while width <= WIDEST:
         found: list[int] = []
-        for place in range(phases):
-            reached = spread(network, card.scale, (height, width), width // 2 + place)
+        places = columns(card.name, width, phases)
+        for place in places:
+            reached = spread(network, card.scale, (height, width), place)
             if reached is None:
                 break
             found.append(reached)
-        if len(found) == phases:
+        if len(found) == len(places):
             return max(found)
         width *= 2
     raise AssertionError(f"no end within {WIDEST} px")
