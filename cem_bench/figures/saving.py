@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.spatial import KDTree
 
+from cem_bench.store.files import write_atomically
+
 DPI = 160
 FORMATS = ("png",)  # what is written where nothing is asked for
 METADATA: dict[str, dict[str, None] | None] = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -39,10 +41,10 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) ->
 
     Raises:
         ValueError: for another format.
+        OSError: if the folder cannot be written.
     """
     if wrong := [name for name in formats if name not in METADATA]:
         raise ValueError(f"Got figure format {', '.join(wrong)}; expected one or more of {', '.join(METADATA)}.")
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     for name in formats:
         content = io.BytesIO()
@@ -50,7 +52,7 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) ->
             figure.savefig(content, format=name, dpi=DPI, metadata=METADATA[name])
         written = small_png(content.getvalue()) if name == "png" else content.getvalue()
         paths.append(stem.with_name(f"{stem.name}.{name}"))
-        paths[-1].write_bytes(written)
+        write_atomically(paths[-1], written)
     return paths
 
 

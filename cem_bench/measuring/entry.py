@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from PIL import Image
 from cem_bench.measuring.cell import Cell, describe
 from cem_bench.measuring.measure import Measurement
 from cem_bench.store.cells import PICTURES
-from cem_bench.store.draws import write_atomically
+from cem_bench.store.files import file_name, inside, write_atomically
 
 NOT_VARIANTS = ("model", "scene", "seed", "task")
 # these name no cell of their own: how much was drawn, how it was run, where it was put
@@ -25,7 +25,7 @@ FACTS = ("network", "reach", "global_statistics", "parameters")
 
 def members_folder(output: Path, experiment: str) -> Path:
     """Return where the entries of an experiment's cells are."""
-    return output / "store" / "experiments" / experiment
+    return inside(output / "store" / "experiments", experiment)
 
 
 def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: Path, experiment: str) -> Path:
@@ -42,14 +42,18 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
 
     Returns:
         The entry's file.
+
+    Raises:
+        OSError: if the folder cannot be written.
+        ValueError: if the draws are in memory alone: an entry would name a run that no report finds.
     """
+    _ = measured.store.folder
     images = {"clean": cell.scene.clean, "observation": measured.observation, "restored": measured.restored}
-    for name in PICTURES:
-        Image.fromarray(images[name]).save(measured.store.folder / f"{name}.png", optimize=True)
+    measured.store.write_files({f"{name}.png": _png(images[name]) for name in PICTURES})
     given = sorted(override.lstrip("+").split("=", 1) for override in overrides)
     chosen = {key: value for key, value in given if key.split(".")[0] not in HOW}
     name = ",".join(f"{key}={value}" for key, value in chosen.items())
-    path = members_folder(output, experiment) / (re.sub(r"[^\w.,=+-]", "_", name) + ".json")
+    path = members_folder(output, experiment) / f"{file_name(name)}.json"
     variant = {key: value for key, value in chosen.items() if key not in NOT_VARIANTS}
     entry = _entry(cell, measured) | {"variant": variant}
     if path.exists() and not entry["session"]["new_draws"]:
@@ -58,6 +62,12 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
             entry |= {"session": before["session"], "proof": before["proof"], "provenance": before["provenance"]}
     write_atomically(path, (json.dumps(entry, indent=1) + "\n").encode())
     return path
+
+
+def _png(image: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:

@@ -8,6 +8,8 @@ Causal Effect Map here.
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement
 from cem_bench.measuring.prepared import to_tensor
+from cem_bench.store.files import npz
 
 SIGMA, KERNEL, FLAT = 1.2, 9, 1e-12
 
@@ -91,11 +94,26 @@ def keep_lam(cell: Cell, measured: Measurement, *, steps: int) -> Path:
 
     Returns:
         `lam.npz` with `attribution` (3, h, w) float32, `steps` and `sigma`.
+
+    Raises:
+        OSError: if the store cannot be written.
     """
     path = measured.store.folder / "lam.npz"
-    if path.exists() and int(np.load(path)["steps"]) == steps:
+    if _steps_of(measured.store.read_file(path.name)) == steps:
         return path
     observation = to_tensor(measured.observation).to(cell.options.device)
     found = attribution(cell.model.restorer.to(cell.options.device), observation, cell.scene.roi, steps=steps)
-    np.savez_compressed(path, attribution=found.cpu().numpy(), steps=steps, sigma=SIGMA)
+    content = npz(attribution=found.cpu().numpy(), steps=steps, sigma=SIGMA)
+    measured.store.write_files({path.name: content})
     return path
+
+
+def _steps_of(content: bytes | None) -> int:
+    """Return the steps of a stored LAM; 0 where there is none that can be read."""
+    if content is None:
+        return 0
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            return int(stored["steps"]) if "attribution" in stored else 0
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        return 0

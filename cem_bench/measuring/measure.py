@@ -21,7 +21,7 @@ from torch import Tensor
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring import fingerprint
 from cem_bench.measuring.cell import Cell
-from cem_bench.measuring.claims import Stores, claimed
+from cem_bench.measuring.leasing import Stores, claimed
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, Progress, to_tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,8 @@ from cem_bench.figures.saving import FORMATS, METADATA, save_figure
 from cem_bench.report import ablations, lam_agreement
 from cem_bench.report.earlier import pictures_of
 from cem_bench.report.experiment import Experiment
-from cem_bench.store.cells import PICTURES, StoredCell
+from cem_bench.store.cells import StoredCell
+from cem_bench.store.files import write_atomically
 
 PANEL_SCENES = 3
 
@@ -126,7 +128,7 @@ def _drawable(experiment: Experiment, seed: int) -> dict[tuple[str, str], list[S
     """Return the cells of one seed whose pictures are stored, by scene and task."""
     by_scene: dict[tuple[str, str], list[StoredCell]] = {}
     for cell in experiment.cells:
-        if cell.entry["seed"] == seed and all((cell.folder / f"{name}.png").is_file() for name in PICTURES):
+        if cell.entry["seed"] == seed and cell.has_pictures:
             by_scene.setdefault((cell.scene, cell.entry["task"]), []).append(cell)
     return by_scene
 
@@ -149,8 +151,9 @@ def evenly(cells: Sequence[StoredCell]) -> list[Sequence[StoredCell]]:
 
 
 def _private(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    write_atomically(path, content.getvalue())
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,16 +16,17 @@ from cem_bench.figures.map import draw_map
 from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
 from cem_bench.stats.summaries import diffusion_index
 from cem_bench.store.cells import StoredCell
+from cem_bench.store.manifest import read_beside
 
 LAM_TOP = 99.5  # percentile that is drawn in full red
 
 
 def lam_of(cell: StoredCell) -> np.ndarray | None:
     """Return |LAM| summed over channels, (h, w) of the observation; None where it was not computed."""
-    path = cell.folder / "lam.npz"
-    if not path.is_file():
+    content = read_beside(cell.folder, "lam.npz")
+    if content is None:
         return None
-    with np.load(path) as stored:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         return np.abs(stored["attribution"]).sum(axis=0)
 
 

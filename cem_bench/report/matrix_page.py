@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.table import Table
 from scipy import sparse
 
 from cem_bench.figures.saving import save_figure
-from cem_bench.store.draws import write_atomically
+from cem_bench.store.files import file_name, write_atomically
 from cem_bench.store.matrix import EffectMatrix
 
 
@@ -27,12 +28,18 @@ def publish_matrix(matrix: EffectMatrix, record: dict[str, Any], folder: Path) -
     Returns:
         The files written.
     """
-    stem = folder / f"{record['model']}-{record['scene']}-all-rois-{record['key'][:8]}"
-    write_atomically(stem.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
-    sparse.save_npz(stem.with_suffix(".npz"), matrix.mean_db)
-    matrix.decay().to_csv(stem.with_suffix(".csv"), index=False)
-    figures = save_figure(_decay_figure(matrix, record), stem)
-    return [stem.with_suffix(suffix) for suffix in (".npz", ".csv", ".json")] + figures
+    stem = folder / file_name(f"{record['model']}-{record['scene']}-all-rois-{record['key'][:8]}")
+    sparse_map = io.BytesIO()
+    sparse.save_npz(sparse_map, matrix.mean_db)
+    contents = {
+        ".npz": sparse_map.getvalue(),
+        ".csv": matrix.decay().to_csv(index=False).encode(),
+        ".json": (json.dumps(record, indent=2) + "\n").encode(),
+    }
+    paths = {suffix: stem.with_name(stem.name + suffix) for suffix in contents}
+    for suffix, content in contents.items():
+        write_atomically(paths[suffix], content)
+    return [*paths.values(), *save_figure(_decay_figure(matrix, record), stem)]
 
 
 def _decay_figure(matrix: EffectMatrix, record: dict[str, Any]) -> Figure:

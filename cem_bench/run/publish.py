@@ -19,7 +19,7 @@ from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement
 from cem_bench.measuring.prepared import Progress
 from cem_bench.report.single_page import write_single_page
-from cem_bench.store.draws import write_atomically
+from cem_bench.store.files import file_name, npz, write_atomically
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def progress_bar(title: str, *, below: bool = False, unit: str = "draw") -> Iter
 
 def cell_name(cell: Cell, key: str) -> str:
     """Name a cell's files: model, scene, seed and the head of the run key."""
-    return f"{cell.model.name}-{cell.scene.name}-seed{cell.options.seed}-{key[:8]}"
+    return file_name(f"{cell.model.name}-{cell.scene.name}-seed{cell.options.seed}-{key[:8]}")
 
 
 def publish(
@@ -64,8 +64,7 @@ def publish(
     said = {**measured.record, "command": shlex.join(["python", "-m", "cem_bench", *overrides])}
     write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(said, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
-    np.savez_compressed(
-        array,
+    content = npz(
         effect_db=effect_map.effect,
         status=effect_map.status,
         n=effect_map.n,
@@ -73,6 +72,7 @@ def publish(
         block=cell.scene.block,
         run_key=measured.store.key,
     )
+    write_atomically(array, content)
     task = cell.degradation.task
     look = Look(BOUND_DB.get(task, 1.0), palette)
     restored = f"{cell.model.name}: ROI {measured.record['psnr_roi_db']:.2f} dB"

@@ -6,7 +6,7 @@ can be redrawn and judged, and a sweep measures only what is missing.
 `OUTPUT/draws/MODEL.parquet` holds the draws of every cell of an experiment (columns of the store and `run`, the run's
 folder; where they are too many for one file, `MODEL.part2.parquet` and so on go on), `MODEL.runs.parquet` what else the
 store knows of them: identity, record, entries of experiments, LAM. Pictures are not kept: those of most scenes may not
-be shipped.
+be shipped. `SHA256SUMS` has the hashes of all these files: what does not match is not read.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from tqdm import tqdm
 
-from cem_bench.store.draws import Store, read_rows, run_key, write_atomically
+from cem_bench.store.draws import Store, read_rows, run_key
+from cem_bench.store.files import file_name, inside, write_atomically
+from cem_bench.store.manifest import DamagedError, read_beside, read_identity
+from cem_bench.store.sums import checked_content, read_sums, write_sums
 
 LIMIT_MB = 5.0  # larger files stay out of git
 OF_STORE = ("key", "shards", "root_sha256")  # what a store writes into a record itself
@@ -66,6 +70,7 @@ def keep(output: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: if the store has no cell of an experiment.
+        DamagedError: if a stored run or an archived file is not what was written.
     """
     named = _entries(output)
     if not named:
@@ -76,6 +81,7 @@ def keep(output: Path) -> list[Path]:
     written = []
     for model, runs in tqdm(by_model.items(), desc="keep", unit="model"):
         written += _write(output / "draws", model, _joined(read_archive(output, model), _stored(output, runs)))
+    write_sums(output / "draws")
     return written
 
 
@@ -90,7 +96,8 @@ def restore(output: Path) -> int:
 
     Raises:
         FileNotFoundError: if there is no archive.
-        ValueError: if an archived run's identity does not hash to its name: the file was changed.
+        DamagedError: if a file does not match its hash in `SHA256SUMS`, or a run's identity its name.
+        ValueError: if a name in the archive leads out of the folder of results.
     """
     models = sorted(path.name.removesuffix(".runs.parquet") for path in (output / "draws").glob("*.runs.parquet"))
     if not models:
@@ -105,22 +112,31 @@ def read_archive(output: Path, model: str) -> dict[str, Run]:
     """Return the archived runs of a model by folder name; none where it has no files.
 
     Raises:
-        ValueError: as `restore`.
+        DamagedError: as `restore`.
     """
-    path = output / "draws" / f"{model}.runs.parquet"
+    path = output / "draws" / f"{file_name(model)}.runs.parquet"
     if not path.is_file():
         return {}
-    parts = [pd.read_parquet(part).astype({"run": str}) for part in _of_draws(path)]
+    sums = read_sums(path.parent)
+    parts = [_table(part, sums).astype({"run": str}) for part in _of_draws(path)]
     draws = {str(name): rows for name, rows in pd.concat(parts).groupby("run")}
     runs = {}
-    for row in pd.read_parquet(path).to_dict("records"):
+    for row in _table(path, sums).to_dict("records"):
         rows = draws[row["run"]].drop(columns="run").dropna(axis=1, how="all").reset_index(drop=True)
         identity, record, entries = (json.loads(row[name]) for name in ("identity", "record", "entries"))
         run = Run(identity, record, rows, entries, row["lam"])
         if run.name != row["run"]:
-            raise ValueError(f"{path}: run {row['run']} has the identity of {run.name}: restore the file from git.")
+            raise DamagedError(f"{path}: run {row['run']} has the identity of {run.name}: restore the file from git.")
         runs[run.name] = run
     return runs
+
+
+def _table(path: Path, sums: Mapping[str, str] | None) -> pd.DataFrame:
+    content = checked_content(path, sums)
+    try:
+        return pd.read_parquet(io.BytesIO(content))
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DamagedError(f"{path} cannot be read ({type(error).__name__}): restore the file from git.") from error
 
 
 def _of_draws(runs: Path) -> list[Path]:
@@ -144,11 +160,12 @@ def _entries(output: Path) -> dict[str, dict[str, Any]]:
 
 def _stored(output: Path, runs: Mapping[str, dict[str, Any]]) -> Iterable[Run]:
     for name, entries in runs.items():
-        folder = output / "store" / name
-        identity, record = (json.loads((folder / f"{text}.json").read_text()) for text in ("identity", "record"))
-        lam = folder / "lam.npz"
-        record = {key: value for key, value in record.items() if key not in OF_STORE}
-        yield Run(identity, record, read_rows(folder), entries, lam.read_bytes() if lam.is_file() else b"")
+        folder = inside(output / "store", name)
+        rows, content = read_rows(folder), read_beside(folder, "record.json")
+        if content is None:
+            raise DamagedError(f"{folder / 'record.json'} is gone or damaged: measure the cell again, as before.")
+        record = {key: value for key, value in json.loads(content).items() if key not in OF_STORE}
+        yield Run(read_identity(folder), record, rows, entries, read_beside(folder, "lam.npz") or b"")
 
 
 def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
@@ -166,7 +183,7 @@ def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
 
 
 def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:
-    path = folder / f"{model}.runs.parquet"
+    path = folder / f"{file_name(model)}.runs.parquet"
     rows = [
         {"run": name, "lam": run.lam}
         | {part: json.dumps(getattr(run, part), sort_keys=True) for part in ("identity", "record", "entries")}
@@ -174,6 +191,7 @@ def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:
     ]
     contents = {_part(path, number): content for number, content in enumerate(_parts(runs), start=1)}
     contents[path] = _parquet(pd.DataFrame(rows))
+    write_sums(folder, {target.name: content for target, content in contents.items()})
     for old in {*_of_draws(path)} - set(contents):
         old.unlink(missing_ok=True)
     for target, content in contents.items():
@@ -216,16 +234,16 @@ def _parquet(table: pd.DataFrame) -> bytes:
 def _restore(root: Path, run: Run) -> bool:
     """Write what the store lacks of a run; says whether draws were among it."""
     store = Store(root, run.identity)
+    paths = {inside(root / "experiments", at): entry for at, entry in run.entries.items()}
     names = ["block", "k"]
     here = pd.MultiIndex.from_frame(store.rows[names]) if len(store.rows) else pd.MultiIndex.from_arrays([[], []])
     lacking = run.draws[~pd.MultiIndex.from_frame(run.draws[names]).isin(here)]
     if len(lacking):
         store.append({str(name): np.asarray(column) for name, column in lacking.items()})
         store.write_record(run.record)
-    for at, entry in run.entries.items():
-        path = root / "experiments" / at
+    for path, entry in paths.items():
         if not path.is_file():
             write_atomically(path, (json.dumps(entry, indent=1) + "\n").encode())
-    if run.lam and not (store.folder / "lam.npz").is_file():
-        write_atomically(store.folder / "lam.npz", run.lam)
+    if run.lam and store.read_file("lam.npz") is None:
+        store.write_files({"lam.npz": run.lam})
     return bool(len(lacking))

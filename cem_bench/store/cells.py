@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from cem_bench.sampling.sequential import Sequential
 from cem_bench.stats.blocks import BlockTable, block_table
 from cem_bench.store import maps
 from cem_bench.store.draws import effects_by_block, read_rows
+from cem_bench.store.files import inside
+from cem_bench.store.manifest import read_beside
 
 SHIPPED = "skimage:"
 PICTURES = ("clean", "observation", "restored")
@@ -44,7 +47,7 @@ class StoredCell:
         """Read an entry."""
         said = dict(entry["rule"])
         rule = RULES[said.pop("type")](**said)
-        return cls(entry, store / entry["key"][:16], rule)
+        return cls(entry, inside(store, entry["key"][:16]), rule)
 
     def under(self, rule: Rule) -> StoredCell:
         """Return the same draws seen under another rule."""
@@ -147,9 +150,21 @@ class StoredCell:
         return {block: found.get(block, np.empty(0, np.int64)) for block in blocks}
 
     def picture(self, name: str) -> np.ndarray:
-        """Return the clean image, the observation or the restored image, (h, w, 3) uint8."""
-        with Image.open(self.folder / f"{name}.png") as image:
+        """Return the clean image, the observation or the restored image, (h, w, 3) uint8.
+
+        Raises:
+            FileNotFoundError: if it is not there as it was written.
+        """
+        content = read_beside(self.folder, f"{name}.png")
+        if content is None:
+            raise FileNotFoundError(f"{self.folder / name}.png is gone or damaged: measure the cell again, as before.")
+        with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether all pictures lie there as they were written; an archive has none."""
+        return all(read_beside(self.folder, f"{name}.png") is not None for name in PICTURES)
 
 
 def has_cells(output: Path, experiment: str) -> bool:

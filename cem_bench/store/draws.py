@@ -127,7 +127,7 @@ class Store(RunFolder):
             self.flush()
             self._commit(self._rows, self._rows, whole=True)
             content = {"key": self.key, **record, "root_sha256": self._manifest.root_sha256}
-            write_atomically(self.folder / "record.json", (json.dumps(content, indent=2) + "\n").encode())
+            self.write_files({"record.json": (json.dumps(content, indent=2) + "\n").encode()})
 
 
 def read_rows(folder: Path, kind: str = "draws") -> pd.DataFrame:

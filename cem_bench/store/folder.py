@@ -15,10 +15,20 @@ from filelock import SoftFileLease
 
 from cem_bench.store.files import cannot_write, inside, sha256, write_atomically
 from cem_bench.store.leases import lease
-from cem_bench.store.manifest import MANIFEST, Manifest, content_of, has_identity, run_key
-from cem_bench.store.shards import PENDING, Limits, Reading, read_run, rows_root, shard_content
+from cem_bench.store.manifest import (
+    MANIFEST,
+    PENDING,
+    Damage,
+    Manifest,
+    content_of,
+    has_identity,
+    listed_content,
+    run_key,
+)
+from cem_bench.store.shards import Limits, Reading, read_run, rows_root, shard_content
 
 DAMAGED, LEASE = "damaged", "lease"
+BESIDE = (".png", ".npz")  # what may lie beside the draws
 log = logging.getLogger(__name__)
 
 
@@ -77,19 +87,29 @@ class RunFolder:
             finally:
                 self._lease = before
 
-    def write_file(self, name: str, content: bytes) -> Path:
-        """Keep a file beside the draws (a picture, a LAM), with its hash in the manifest."""
-        path = inside(self.folder, name)
+    def write_files(self, contents: Mapping[str, bytes]) -> None:
+        """Keep files beside the draws (pictures, LAM, record), with their hashes in the manifest.
+
+        Args:
+            contents: name to content; what lies there and is the same is not written again.
+
+        Raises:
+            OSError: if the folder cannot be written.
+            ValueError: if a name leads out of the folder.
+        """
         with self.claimed():
-            write_atomically(path, content)
-            self._list(replace(self._manifest, files={**self._manifest.files, name: sha256(content)}))
-        return path
+            files = dict(self._manifest.files)
+            for name, content in contents.items():
+                path = inside(self.folder, name)
+                if files.get(name) != sha256(content) or content_of(path) != content:
+                    write_atomically(path.with_name(name + PENDING), content)
+                    files[name] = sha256(content)
+            self._list(replace(self._manifest, files=files))
+            self._tidy()
 
     def read_file(self, name: str) -> bytes | None:
-        """Return the content of a file that `write_file` kept; None where it is not there or does not hold."""
-        content = content_of(self.folder / name)
-        listed = self._manifest.files.get(name)
-        return content if content is not None and listed in (None, sha256(content)) else None
+        """Return the content of a file that `write_files` kept; None where it is not there or does not hold."""
+        return listed_content(self.folder, name, self._manifest)
 
     def _take(self, reading: Reading) -> None:
         self._rows, self._manifest, self._content = reading.rows, reading.manifest, reading.content
@@ -103,7 +123,7 @@ class RunFolder:
             self._set_aside(self.folder / "identity.json", "is not the identity of this run")
             write_atomically(self.folder / "identity.json", self._identity_content())
         if (reading := self._to_mend) is not None:
-            for damage in reading.damage:
+            for damage in (*reading.damage, *self._orphans(reading)):
                 self._set_aside(damage.path, damage.reason)
             if len(reading.refused):
                 self._refuse(reading.refused, "contradict others or follow a gap")
@@ -111,6 +131,13 @@ class RunFolder:
                 self._commit(reading.rows, reading.rows, whole=True)
             self._to_mend = None
         self._tidy()
+
+    def _orphans(self, reading: Reading) -> list[Damage]:
+        """Return the pictures and LAM whose hashes were lost with a damaged manifest."""
+        if all(damage.path.name != MANIFEST for damage in reading.damage):
+            return []
+        paths = sorted(path for suffix in BESIDE for path in self.folder.glob(f"*{suffix}"))
+        return [Damage(path, "was listed in a manifest that does not hold") for path in paths]
 
     def _refuse(self, rows: pd.DataFrame, reason: str) -> None:
         """Write rows that are not to count where damage lies, with one line."""
@@ -169,7 +196,8 @@ class RunFolder:
         try:
             for path in self.folder.glob(f"*{PENDING}"):
                 name = path.name.removesuffix(PENDING)
-                if name in self._manifest.shards and not path.with_name(name).exists():
+                shard = name in self._manifest.shards and not path.with_name(name).exists()
+                if shard or self._manifest.files.get(name) == sha256(path.read_bytes()):
                     path.replace(path.with_name(name))
                 else:
                     path.unlink()

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cem_bench.store.files import sha256
+from cem_bench.store.files import inside, sha256
 
-MANIFEST = "manifest.json"
+MANIFEST, PENDING = "manifest.json", ".pending"
 
 
 class DamagedError(ValueError):
@@ -79,6 +79,26 @@ def manifest_of(folder: Path, kind: str, key: str, content: bytes | None) -> tup
             reason = "cannot be read"
         damage.append(Damage(folder / MANIFEST, reason))
     return Manifest(key, kind, _unlisted(folder, kind, damage, numbered=content is None)), damage
+
+
+def listed_content(folder: Path, name: str, manifest: Manifest) -> bytes | None:
+    """Return the content of a file beside the draws; None where it is not there or is not what the manifest lists."""
+    listed = manifest.files.get(name)
+    if listed is None:  # earlier versions listed none
+        return content_of(inside(folder, name))
+    contents = (content_of(inside(folder, name + end)) for end in ("", PENDING))
+    return next((content for content in contents if content is not None and sha256(content) == listed), None)
+
+
+def read_beside(folder: Path, name: str) -> bytes | None:
+    """Return a file that lies beside a run's draws (picture, LAM, record); None where it is not there or not whole.
+
+    Args:
+        folder: of the run.
+        name: of the file.
+    """
+    manifest, damage = manifest_of(folder, "draws", run_key(read_identity(folder)), content_of(folder / MANIFEST))
+    return None if damage else listed_content(folder, name, manifest)
 
 
 def _unlisted(folder: Path, kind: str, damage: list[Damage], *, numbered: bool) -> dict[str, str]:

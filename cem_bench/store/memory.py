@@ -89,10 +89,9 @@ class MemoryStore(Store):
         self.flush()
         self.record = dict(record)
 
-    def write_file(self, name: str, content: bytes) -> Path:
-        """Keep a file's content."""
-        self.files[name] = content
-        return Path(name)
+    def write_files(self, contents: Mapping[str, bytes]) -> None:
+        """Keep files' contents."""
+        self.files.update(contents)
 
     def read_file(self, name: str) -> bytes | None:
         """Return a kept file's content; None where there is none."""

@@ -19,11 +19,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cem_bench.store.files import sha256
-from cem_bench.store.manifest import MANIFEST, Damage, Manifest, content_of, has_identity, manifest_of, named_by_hash
+from cem_bench.store.manifest import (
+    MANIFEST,
+    PENDING,
+    Damage,
+    Manifest,
+    content_of,
+    has_identity,
+    manifest_of,
+    named_by_hash,
+)
 
 # what a shard's rows are named by, by kind of shard
 ORDER = {"draws": ["block", "k"], "matrix": ["block", "target"]}
-PENDING, KEY = ".pending", b"cem_bench_key"
+KEY = b"cem_bench_key"
 RETRIES = 20
 
 
