@@ -132,7 +132,7 @@ def _compare_one(bench: Bench, store: Store, today: Fingerprint) -> dict[str, An
             raise _another(
                 bench, store, f"{today.psnr_db[1]:.4f} dB in the ROI, the draws stored say {stored_db:.4f} dB"
             )
-        store.write_file(FILE, today.content())
+        store.write_files({FILE: today.content()})
         return {
             "compared": "untouched ROI of stored draws" if len(store.rows) else "nothing stored",
             "max_abs_db": apart,

@@ -131,7 +131,7 @@ def read_archive(output: Path, model: str) -> dict[str, Run]:
     return runs
 
 
-def _table(path: Path, sums: Mapping[str, str] | None) -> pd.DataFrame:
+def _table(path: Path, sums: Mapping[str, set[str]] | None) -> pd.DataFrame:
     content = checked_content(path, sums)
     try:
         return pd.read_parquet(io.BytesIO(content))
