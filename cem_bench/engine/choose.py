@@ -6,6 +6,8 @@ import copy
 import time
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from cem_bench.engine.base import PRECISIONS, Engine, EngineError, exact_arithmetic, intervened
 from cem_bench.engine.cone import TOLERANCE, ConeEngine
 from cem_bench.engine.crop import CropEngine
@@ -32,6 +34,7 @@ def prepare(
     precision: str = "fp32",
     memory_gb: float = 2.0,
     compiled: bool = False,
+    one_row: bool = False,
 ) -> Engine:
     """Build the engine that answers interventions on one scene.
 
@@ -45,6 +48,7 @@ def prepare(
         compiled: run what every draw computes in full through torch.compile: plain forwards, and the part of a cone
             that a network with global ops changes everywhere. It costs a minute or more; "auto" times it beside the
             rest, and takes it where it is the fastest.
+        one_row: never give the network more than one image at a time: its answer to an image depends on the others.
 
     Returns:
         The engine; `kind` and `reason` say what was chosen and why.
@@ -56,8 +60,8 @@ def prepare(
     for what, got, known in (("kind", kind, KINDS), ("precision", precision, tuple(PRECISIONS))):
         if got not in known:
             raise ValueError(f"engine {what} is {got!r}, expected one of {', '.join(known)}")
-    network = copy.deepcopy(restorer).eval().requires_grad_(False).to(observation.device)
-    options = {"precision": precision, "memory_gb": memory_gb}
+    network = _own(restorer, precision).to(observation.device)
+    options = {"precision": precision, "memory_gb": memory_gb, "one_row": one_row}
     if kind == "auto":
         return _auto(network, observation, roi, compiled, **options)
     if kind == "full":
@@ -69,21 +73,35 @@ def prepare(
     return CropEngine(network, observation, roi, reason="asked for", **options)
 
 
+def _own(restorer: nn.Module, precision: str) -> nn.Module:
+    """Return a copy of a network, or the network itself where it cannot be copied.
+
+    Raises:
+        EngineError: where a network that cannot be copied would have to change its precision.
+    """
+    try:
+        return copy.deepcopy(restorer).eval()
+    except Exception as error:
+        if precision != "fp32":
+            words = f"{precision} needs a copy of the network, and it cannot be copied ({_first_line(error)})"
+            raise EngineError(f"{words}: choose precision=fp32") from error
+        return restorer
+
+
 def _auto(network: nn.Module, observation: Tensor, roi: Rect, compiled: bool, **options: Any) -> Engine:
     """Take the cone where it is faster, else a certified crop, else plain forwards."""
     try:
         engine = _cone(network, observation, roi, reason="recorded", **options)
-    except (EngineError, ValueError, TypeError, RuntimeError) as error:
-        no_cone = f"no cone: {_first_line(error)}"
-    else:
         if engine.program.share(sample_blocks(observation)) <= CLEAR:
             return engine
         whole = compiled and not engine.compiles
         full = FullEngine(network, observation, roi, reason="", compiled=whole, **options)
         return _fastest(engine, full, compiled and engine.compiles)
+    except Exception as error:  # noqa: BLE001 - what a network raises here only says that it has no cone
+        no_cone = f"no cone: {_first_line(error)}"
     try:
         return CropEngine(network, observation, roi, reason=no_cone, **options)
-    except (EngineError, ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - as above
         no_cone += f"; no crop: {_first_line(error)}"
         return FullEngine(network, observation, roi, reason=no_cone, compiled=compiled, **options)
 
@@ -141,19 +159,21 @@ def _cone(
     """Build the cone engine, try it on one block against the full forward, and say what it found."""
     engine = ConeEngine(network, observation, roi, reason=reason, compiled=compiled, **options)
     block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
-    patches = observation.roll((block.height, block.width), (1, 2))[(slice(None), *block.slices)][None]
+    patches = torch.stack([observation.roll((block.height * by, block.width * by), (1, 2)) for by in (1, 2, 3)])
+    patches = patches[(..., *block.slices)]  # several, so that batches of several rows are tried
     with exact_arithmetic():
-        row = intervened(observation, block, patches).to(PRECISIONS[options["precision"]])
+        row = intervened(observation, block, patches[-1:]).to(PRECISIONS[options["precision"]])
         full = network(row)[(..., *roi.slices)].float()
-    difference = float((engine.outputs(block, patches)[1:] - full).abs().max() / (full.abs().max() + 1e-12))
+    difference = float((engine.outputs(block, patches)[-1:] - full).abs().max() / (full.abs().max() + 1e-12))
     if not difference <= TOLERANCE[options["precision"]]:
         raise EngineError(
             f"the cone differs from the full forward by {difference:.1e} of its scale at "
             f"{engine.first_difference(block, patches)}"
         )
     share = engine.program.share(sample_blocks(observation))
+    one = f"; one row at a time: {engine.program.one_row}" if engine.program.one_row else ""
     how = "" if engine.compiled or not compiled else "; too little of it is whole to compile"
-    engine.reason = f"{reason}: {share:.1%} of the work is left{_globals(engine)}{how}"
+    engine.reason = f"{reason}: {share:.1%} of the work is left{_globals(engine)}{one}{how}"
     return engine
 
 

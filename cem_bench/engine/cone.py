@@ -58,6 +58,7 @@ class ConeEngine:
         memory_gb: float,
         reason: str,
         compiled: bool = False,
+        one_row: bool = False,
     ) -> None:
         self.reason = reason
         self.roi = roi
@@ -67,8 +68,10 @@ class ConeEngine:
         self._cap = 2**30  # batch rows, lowered for good when memory runs out
         self._material = Material({}, self._dtype, observation.device)
         with exact_arithmetic():
-            self.program = Program(restorer.to(self._dtype), observation.to(self._dtype), roi)
+            self.program = Program(restorer.to(self._dtype), observation.to(self._dtype), roi, one_row=one_row)
             self._remember()
+        if self.program.one_row:
+            self._cap = 1
         self.cone = lru_cache(maxsize=max(16, REGIONS_KEPT // len(self.program.steps)))(self.program.cone)
         self._plan = lru_cache(maxsize=PLANS_KEPT)(self._planned)
         self.compiled_when(compiled)
@@ -92,7 +95,7 @@ class ConeEngine:
 
     def _fresh(self, rows: Tensor, part: Rect) -> Tensor:
         """Return a part of images as the record takes them."""
-        fresh = self._material.empty(self.program.layouts[IMAGE], len(rows), part)
+        fresh = self._material.empty(self.program.layouts[IMAGE], len(rows), part, self._dtype)
         return fresh.copy_(rows[(..., *part.slices)])
 
     def _planned(self, cone: Cone, rows: int) -> list[Move]:
@@ -183,6 +186,8 @@ class ConeEngine:
         """Name the first op whose value differs from a run of all ops on everything the ROI wants."""
         check_draws(self.observation, block, patches)
         program, cone, rows = self.program, self.cone(block), len(patches)
+        if program.one_row and rows > 1:
+            return self.first_difference(block, patches[:1])
         keep = frozenset(program.steps)
         with exact_arithmetic():
             images = intervened(self.observation, block, patches)
@@ -199,5 +204,5 @@ class ConeEngine:
         layout, wanted = self.program.layouts[ref], self.program.wanted[ref]
         part = layout.crop(layout.opened(every, rows, wanted), region, wanted)
         scale = float(every.float().abs().max()) + 1e-12
-        difference = float((part - layout.opened(few, rows, region)).float().abs().max())
+        difference = float((part.float() - layout.opened(few, rows, region).float()).abs().max())
         return not difference <= scale * self._tolerance

@@ -1,18 +1,18 @@
 """The crop engine: a network that cannot be recorded but is local, run on the part of the image that the ROI needs.
 
 Locality is certified, not assumed: everything outside the crop is filled with NaN; a NaN-free ROI proves that it reads
-nothing there. Networks that may swallow a NaN (comparisons, `where`, top-k, grid sampling) are refused, and a crop that
-does not also reproduce the full forward on two images is not taken.
+nothing there. Only networks whose every op is known to carry NaN are tried (`certificate`), and a crop that does not
+also reproduce the full forward on two images is not taken.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from cem_bench.engine.base import PRECISIONS, EngineError
+from cem_bench.engine.certificate import require_nan_carried
 from cem_bench.engine.full import FullEngine
 from cem_bench.inputs.geometry import Rect
 
@@ -22,46 +22,6 @@ if TYPE_CHECKING:
 MARGINS = (8, 16, 32, 64, 128)
 ALIGNMENT = 16  # crops start and end on multiples: windows, strides and shuffles keep their phase
 TOLERANCE = {"fp32": 1e-5, "bf16": 0.05}
-_SWALLOWS = frozenset(
-    (
-        "nan_to_num",
-        "where",
-        "topk",
-        "grid_sample",
-        "gt",
-        "lt",
-        "ge",
-        "le",
-        "eq",
-        "ne",
-        "fmax",
-        "fmin",
-        "isnan",
-        "isfinite",
-        "nanmean",
-        "nansum",
-        "sort",
-        "argsort",
-        "argmax",
-        "argmin",
-        "masked_fill",
-        "masked_select",
-        "item",
-        "tolist",
-        "numpy",
-        "bool",
-    )
-)
-
-
-class _Names(TorchFunctionMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen.add(getattr(func, "__name__", "").strip("_"))
-        return func(*args, **(kwargs or {}))
 
 
 class CropEngine:
@@ -70,7 +30,15 @@ class CropEngine:
     kind = "crop"
 
     def __init__(
-        self, restorer: nn.Module, observation: Tensor, roi: Rect, *, precision: str, memory_gb: float, reason: str
+        self,
+        restorer: nn.Module,
+        observation: Tensor,
+        roi: Rect,
+        *,
+        precision: str,
+        memory_gb: float,
+        reason: str,
+        one_row: bool = False,
     ) -> None:
         network = restorer.to(PRECISIONS[precision])
         self.crop = certified_crop(network, observation.to(PRECISIONS[precision]), roi, TOLERANCE[precision])
@@ -85,6 +53,7 @@ class CropEngine:
             precision=precision,
             memory_gb=memory_gb,
             reason="",
+            one_row=one_row,
         )
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
@@ -111,13 +80,9 @@ def certified_crop(network: nn.Module, observation: Tensor, roi: Rect, tolerance
     """Return the smallest tried crop (input pixels) that provably holds all that the ROI reads.
 
     Raises:
-        EngineError: when the network may swallow NaN, or no crop smaller than the image passes.
+        EngineError: when an op of the network is not known to carry NaN, or no crop smaller than the image passes.
     """
-    with torch.inference_mode(), _Names() as names:
-        clean = network(observation[None].clone())
-    swallowed = sorted(names.seen & _SWALLOWS)
-    if swallowed:
-        raise EngineError(f"locality cannot be certified: {', '.join(swallowed)} can hide a NaN")
+    clean = require_nan_carried(network, observation[None])
     scale = clean.shape[-1] // observation.shape[-1]
     for margin in MARGINS:
         crop = _grown(roi, scale, margin, observation)

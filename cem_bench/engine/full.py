@@ -35,6 +35,7 @@ class FullEngine:
         memory_gb: float,
         reason: str,
         compiled: bool = False,
+        one_row: bool = False,
     ) -> None:
         self.reason = reason
         self.compiled = compiled
@@ -42,14 +43,21 @@ class FullEngine:
         self.observation = observation
         self._dtype = PRECISIONS[precision]
         self._restorer = restorer.to(self._dtype)
-        with exact_arithmetic():
-            row = forward_bytes(self._restorer, observation[None].clone().to(self._dtype))
-        self.batch = max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
+        self.batch = 1 if one_row else self._fitting(memory_gb)
         if observation.device.type == "cpu":
             self.batch = 1 if compiled else min(self.batch, CPU_BATCH)  # every size would be compiled anew
         if compiled:
             self._restorer = compile_network(self._restorer, observation[None].to(self._dtype))
         self._untouched = Untouched(self._roi, observation)
+
+    def _fitting(self, memory_gb: float) -> int:
+        """Return how many rows fit into the memory granted; 1 where it cannot be measured (compiled code)."""
+        try:
+            with exact_arithmetic():
+                row = forward_bytes(self._restorer, self.observation[None].clone().to(self._dtype))
+        except Exception:  # noqa: BLE001 - compiled code may refuse to be watched; a network's own fault comes again
+            return 1
+        return max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Nothing is proven about the network: every block may touch the ROI."""

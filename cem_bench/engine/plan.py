@@ -47,7 +47,7 @@ class Material:
 
     Attributes:
         clean: by reference; constants among them.
-        dtype: of all values.
+        dtype: of the observation.
         device: of all values.
     """
 
@@ -55,12 +55,12 @@ class Material:
     dtype: torch.dtype
     device: torch.device
 
-    def empty(self, layout: Layout, rows: int, region: Rect) -> Tensor:
+    def empty(self, layout: Layout, rows: int, region: Rect, dtype: torch.dtype) -> Tensor:
         """Return an opened tensor for a region; images channels last on a CPU, where convolutions like it best."""
         last = self.device.type == "cpu" and layout.is_image and layout.opens
         return torch.empty(
             layout.opened_shape(rows, region),
-            dtype=self.dtype,
+            dtype=dtype,
             device=self.device,
             memory_format=torch.channels_last if last else torch.contiguous_format,
         )
@@ -129,10 +129,10 @@ def cut(program: Program, step: Step, ref: Ref, window: Rect, cone: Cone, rows: 
     """Return how to cut the window that an op reads from one of its inputs."""
     constant = step.constants.get(ref)
     layout = constant[1] if constant else program.layouts[ref]
-    changed = cone.regions.get(ref)
-    shape = layout.shape(rows, window)
+    changed, shape = cone.regions.get(ref), layout.shape(rows, window)
+    dtype = constant[0].dtype if constant else program.dtypes[ref]
     if not window.area:
-        nothing = material.empty(layout, rows, window).reshape(shape)
+        nothing = material.empty(layout, rows, window, dtype).reshape(shape)
         return lambda values: nothing
     if changed == window:
         return lambda values: values[ref]
@@ -149,7 +149,7 @@ def cut(program: Program, step: Step, ref: Ref, window: Rect, cone: Cone, rows: 
         return lambda values: still.reshape(shape)
 
     def assemble(values: Values) -> Tensor:
-        buffer = material.empty(layout, rows, window)
+        buffer = material.empty(layout, rows, window, dtype)
         if inside != window:
             buffer.fill_(step.fill)
         if clean is not None and (changed is None or common != inside):

@@ -11,11 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cem_bench.engine import reads as read
+from cem_bench.engine.agree import CONSTANT, NUMBER, recorded_again
 from cem_bench.engine.base import EngineError
 from cem_bench.engine.fuse import fused
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.rules import RULES, step_for
-from cem_bench.engine.trace import Ref, trace
+from cem_bench.engine.trace import NotTraceable, Ref, trace
 from cem_bench.inputs.geometry import Rect, hull
 
 if TYPE_CHECKING:
@@ -24,8 +25,23 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from cem_bench.engine.step import Step
+    from cem_bench.engine.trace import Call, Record
 
 IMAGE = Ref(-1)
+
+
+def _on_rows(record: Record, restorer: nn.Module, observation: Tensor, one_row: bool) -> tuple[dict[Ref, str], str]:
+    """Record again, with two rows where the network takes them; return what depends on rows, and why one row if so."""
+    if not one_row:
+        try:
+            return recorded_again(record, restorer, observation, 2), ""
+        except NotTraceable as error:
+            reason = f"with two rows, {error}"
+        except Exception as error:  # noqa: BLE001 - a network may raise anything
+            reason = f"two images at once raise {type(error).__name__}"
+    else:
+        reason = "asked for"
+    return recorded_again(record, restorer, observation, 1), reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,24 +57,46 @@ class Cone:
     work: float
 
 
-class Program:
-    """A recorded network with its rules, for one ROI."""
+# Calls whose rule works out the shape itself, whatever was recorded.
+_SHAPED_BY_RULE = frozenset({"view", "reshape", "flatten", "unflatten", "expand"})
 
-    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect) -> None:
-        calls, self.output, self.expected = trace(restorer, observation)
+
+class Program:
+    """A recorded network with its rules, for one ROI.
+
+    Attributes:
+        one_row: why the record holds for one batch row at a time only; "" where it holds for any number.
+    """
+
+    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, one_row: bool = False) -> None:
+        record = trace(restorer, observation[None])
+        depends, self.one_row = _on_rows(record, restorer, observation, one_row)
+        calls, self.output, self.expected = record.calls, record.output, record.value
         self.layouts: dict[Ref, Layout] = {IMAGE: Layout.image((1, *observation.shape))}
         self.steps: dict[Ref, Step] = {}
         self.calls = fused(calls, self.output)
+        self.dtypes = {IMAGE: observation.dtype, **{ref: call.dtype for ref, call in self.calls.items()}}
         for ref, call in self.calls.items():
             self.steps[ref] = step_for(call, self.layouts.__getitem__)
             self.layouts[ref] = self.steps[ref].layout
         if not self.layouts[self.output].is_image:
             raise EngineError("the output is not an image by the record: some op before it has no rule")
+        self.one_row = self.one_row or self._bound_to_one_row(depends, calls)
         self.roi = roi
         self.total_work = sum(step.work * step.layout.everywhere.area for step in self.steps.values())
         self.wanted = self._wanted()
         self.steps = {ref: step for ref, step in self.steps.items() if ref in self.wanted}
         self.last_use = {ref: user for user, step in self.steps.items() for ref in step.inputs}
+
+    def _bound_to_one_row(self, depends: dict[Ref, str], calls: list[Call]) -> str:
+        """Name the first call that was recorded for one row and that no rule makes hold for more."""
+        for ref, kind in depends.items():
+            call, step = calls[ref.index], self.steps.get(ref)
+            shaped = kind == NUMBER and call.name in _SHAPED_BY_RULE and (step is None or step.local)
+            cut = kind == CONSTANT and step is not None and step.local
+            if not shaped and not cut:
+                return f"{call.where or 'network'}: {call.name} is bound to the number of images"
+        return ""
 
     def _wanted(self) -> dict[Ref, Rect]:
         """Return, for every value, the region that the ROI depends on."""

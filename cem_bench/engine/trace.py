@@ -2,7 +2,8 @@
 
 Every torch function that touches a tensor derived from the input becomes one `Call`; what depends on weights and sizes
 only (position biases, attention masks) becomes a constant. Running for real, at the real size, takes any Python code:
-loops, size-dependent branches, recurrences. What the record cannot hold (values that steer Python) is refused.
+loops, size-dependent branches, recurrences. What the record cannot hold is refused: values that steer Python, values
+that are written into a tensor which another name or view can show. `agree` compares two records of one network.
 `torch.fx` symbolic tracing is not used because it stops at exactly such code.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
@@ -81,6 +83,7 @@ class Call:
         kwargs: keyword arguments, likewise.
         pick: which output, for functions that return several.
         shape: shape of the value, for one batch row.
+        dtype: of the value.
         where: the module that made the call.
     """
 
@@ -90,6 +93,7 @@ class Call:
     kwargs: dict[str, Any]
     pick: int | None
     shape: tuple[int, ...]
+    dtype: torch.dtype
     where: str
 
     def __call__(self, values: Callable[[Ref], Tensor]) -> Tensor:
@@ -127,81 +131,174 @@ def _pure(fn: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[...,
     return fn, kwargs
 
 
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One forward of a network.
+
+    Attributes:
+        calls: in order.
+        output: the value that is the network's answer.
+        value: the answer itself, (b, 3, h * scale, w * scale).
+    """
+
+    calls: list[Call]
+    output: Ref
+    value: Tensor
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor's memory was written, by whatever view of it; -1 where torch does not count."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _tensors(thing: Any) -> list[Tensor]:
+    if isinstance(thing, Tensor):
+        return [thing]
+    items = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list | tuple) else ()
+    return [tensor for item in items for tensor in _tensors(item)]
+
+
 @dataclass
 class _Recorder(TorchFunctionMode):
-    """Writes down the calls made while it is active."""
+    """Writes down the calls made while it is active.
+
+    Attributes:
+        where: modules that are running, by name, the innermost last.
+        calls: so far.
+    """
 
     where: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.known = WeakIdKeyDictionary()
+        self._known = WeakIdKeyDictionary()  # tensor -> its reference, and its version when it was recorded
+        self._constants: list[tuple[Tensor, int, str]] = []  # tensors from elsewhere, their version, who read them
+        self._written: list[Tensor] = []  # tensors from elsewhere that values of the image were written into
+        self._apart = False  # whether `.data` gave views whose writes are not counted
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        mine = self._referenced((args, kwargs))
+        given = _tensors((args, kwargs))
+        before = [_version(tensor) for tensor in given]
+        mine, lost = self._referenced((args, kwargs)), any(map(self._is_lost, given))
         result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        if refs(mine) and name not in _MAKERS and not (name in _CASTS and not isinstance(mine[0][0], Ref)):
-            self._note(func, mine[0], mine[1], result)
+        name = getattr(func, "__name__", type(func).__name__)
+        if name in _ABOUT_SHAPE and not isinstance(result, Tensor):
+            return result
+        if lost:
+            raise self._refusal(name, "reads a tensor that was changed through another view or name of it")
+        if not refs(mine) or (name in _CASTS and not isinstance(mine[0][0], Ref)):
+            return result
+        if name in _MAKERS:
+            if refs(mine[0][1:]) or refs(mine[1]):
+                raise self._refusal(name, "fills a tensor with a value of the image")
+            return result
+        written = {id(tensor): tensor for tensor, old in zip(given, before, strict=True) if _version(tensor) != old}
+        self._note(func, mine[0], mine[1], result, list(written.values()))
         return result
+
+    def begin(self, image: Tensor) -> None:
+        """Take a tensor as the observation."""
+        self._known[image] = (Ref(-1), _version(image))
+
+    def reference(self, value: Any) -> Ref | None:
+        """Return the reference of a tensor; None where the record has no current value for it."""
+        known = self._known.get(value) if isinstance(value, Tensor) else None
+        return known[0] if known is not None and known[1] == _version(value) else None
+
+    def check_constants(self) -> None:
+        """Refuse tensors from elsewhere that were written again after a call had read them."""
+        for tensor, version, place in self._constants:
+            if _version(tensor) != version:
+                raise NotTraceable(f"{place} reads a tensor that is written again later")
+
+    def _is_lost(self, tensor: Tensor) -> bool:
+        known = self._known.get(tensor)
+        if known is not None:
+            return known[1] != _version(tensor)
+        return any(other.untyped_storage()._cdata == tensor.untyped_storage()._cdata for other in self._written)
+
+    def _refusal(self, name: str, reason: str) -> NotTraceable:
+        return NotTraceable(f"{self._place() or 'network'}: {name} {reason}, so a record cannot follow it")
 
     def _referenced(self, thing: Any) -> Any:
         if isinstance(thing, Tensor):
-            return self.known.get(thing, thing)
+            known = self._known.get(thing)
+            return thing if known is None else known[0]
         if type(thing) in (list, tuple):
             return type(thing)(self._referenced(item) for item in thing)
         if isinstance(thing, dict):
             return {key: self._referenced(item) for key, item in thing.items()}
         return thing
 
-    def _note(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        fn, kwargs = _pure(func, kwargs)
+    def _note(self, func: Any, args: Any, kwargs: Any, result: Any, written: list[Tensor]) -> None:
         raw = getattr(func, "__name__", type(func).__name__)
-        name = getattr(fn, "__name__", raw).strip("_")
+        fn, pure = _pure(func, kwargs)
+        follows = (fn is not func or pure is not kwargs) and len(written) == 1 and written[0] is result
+        if (written and (self._apart or not follows)) or kwargs.get("out") is not None:
+            raise self._refusal(raw, "writes into a tensor")
+        self._apart |= func == Tensor.data.__get__  # pyright: ignore[reportAttributeAccessIssue]
+        if written and not isinstance(args[0], Ref):
+            self._written.append(result)
+        place, name = self._place(), getattr(fn, "__name__", raw).strip("_")
+        self._constants += [
+            (item, _version(item), f"{place or 'network'}: {raw}")
+            for item in _tensors((args, pure))
+            if item is not result
+        ]
         if isinstance(result, Tensor):
-            self._add(Call(name, fn, args, kwargs, None, tuple(result.shape), self._place()), result)
+            self._add(Call(name, fn, args, pure, None, tuple(result.shape), result.dtype, place), result)
         elif isinstance(result, tuple | list) and result and all(isinstance(item, Tensor) for item in result):
             for pick, item in enumerate(result):
-                self._add(Call(name, fn, args, kwargs, pick, tuple(item.shape), self._place()), item)
-        elif raw not in _ABOUT_SHAPE:
-            raise NotTraceable(f"{self._place() or 'network'}: {raw} gives no tensor, so a record cannot follow it")
+                self._add(Call(name, fn, args, pure, pick, tuple(item.shape), item.dtype, place), item)
+        else:
+            raise self._refusal(raw, "gives no tensor")
 
     def _add(self, call: Call, value: Tensor) -> None:
-        self.known[value] = Ref(len(self.calls))
+        self._known[value] = (Ref(len(self.calls)), _version(value))
         self.calls.append(call)
 
     def _place(self) -> str:
         return self.where[-1] if self.where else ""
 
 
-def trace(restorer: nn.Module, observation: Tensor) -> tuple[list[Call], Ref, Tensor]:
+def trace(restorer: nn.Module, images: Tensor) -> Record:
     """Record one forward of a network.
 
     Args:
         restorer: the network, in eval mode.
-        observation: (3, h, w).
-
-    Returns:
-        The calls in order, the reference of the output, and the output itself, (1, 3, h * scale, w * scale).
+        images: (b, 3, h, w).
 
     Raises:
-        NotTraceable: when values of the image steer Python, or the output does not come from the input.
+        NotTraceable: when values of the image steer Python or get lost, or the output does not come from the input.
     """
+    hidden = [
+        type(part).__name__
+        for part in restorer.modules()
+        if isinstance(part, torch.jit.ScriptModule) or type(part).__module__.startswith("torch._dynamo")
+    ]
+    if hidden:
+        raise NotTraceable(f"{hidden[0]} is compiled: what it computes cannot be seen")
     recorder = _Recorder()
     handles = [hook for name, module in restorer.named_modules() for hook in _naming(module, name, recorder.where)]
-    value = observation[None].clone()
-    recorder.known[value] = Ref(-1)
     try:
-        with recorder:
-            output = restorer(value)
+        # only outside of inference mode does torch count who writes into which memory
+        with torch.inference_mode(False), torch.no_grad():
+            value = images.clone()
+            recorder.begin(value)
+            with recorder:
+                output = restorer(value)
     finally:
         for handle in handles:
             handle.remove()
-    if not isinstance(output, Tensor) or output not in recorder.known:
+    reference = recorder.reference(output)
+    if reference is None:
         raise NotTraceable("the output is not a tensor computed from the input by recorded calls")
-    return recorder.calls, recorder.known[output], output
+    if not recorder.calls:
+        raise NotTraceable("the network computes nothing")
+    recorder.check_constants()
+    return Record(recorder.calls, reference, output)
 
 
 def _naming(module: nn.Module, name: str, where: list[str]) -> Sequence[Any]:
