@@ -32,6 +32,10 @@ class Engine(Protocol):
         """Say whether a block (input pixels) may touch the ROI, or a part of it; False only when proven that not."""
         ...
 
+    def work(self, block: Rect) -> float:
+        """Return what a draw on a block costs, in forwards of the whole network."""
+        ...
+
     def outputs(self, block: Rect, patches: Tensor) -> Tensor:
         """Return the ROI of the untouched output (row 0) and of the output under each patch.
 

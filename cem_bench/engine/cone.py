@@ -108,6 +108,10 @@ class ConeEngine:
         changed = self.cone(block).regions.get(self.program.output)
         return changed is not None and (part is None or changed.intersect(part).area > 0)
 
+    def work(self, block: Rect) -> float:
+        """Return what a draw on a block costs, in forwards of the whole network."""
+        return self.cone(block).work / self.program.total_work
+
     def outputs(self, block: Rect, patches: Tensor) -> Tensor:
         """Return the ROI untouched (row 0) and under each patch, (n + 1, 3, roi.height, roi.width) float32."""
         check_draws(self.observation, block, patches)

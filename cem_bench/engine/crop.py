@@ -44,6 +44,7 @@ class CropEngine:
         self.crop = certified_crop(network, observation.to(PRECISIONS[precision]), roi, TOLERANCE[precision])
         self.reason = f"{reason}; certified crop {self.crop}"
         self.roi = roi
+        self._area = observation.shape[-2] * observation.shape[-1]
         scale = _scale(network, observation.to(PRECISIONS[precision]))
         shifted = Rect(roi.top - self.crop.top * scale, roi.left - self.crop.left * scale, roi.height, roi.width)
         self._inner = FullEngine(
@@ -59,6 +60,10 @@ class CropEngine:
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Say whether the block meets the certified crop."""
         return block.intersect(self.crop).area > 0
+
+    def work(self, block: Rect) -> float:
+        """Return what a draw on a block costs, in forwards of the whole network."""
+        return self.crop.area / self._area if block.intersect(self.crop).area else 0.0
 
     def outputs(self, block: Rect, patches: Tensor) -> Tensor:
         """Return the ROI untouched (row 0) and under each patch, (n + 1, 3, roi.height, roi.width) float32."""

@@ -63,6 +63,10 @@ class FullEngine:
         """Nothing is proven about the network: every block may touch the ROI."""
         return True
 
+    def work(self, block: Rect) -> float:
+        """Return what a draw on a block costs, in forwards of the whole network."""
+        return 1.0
+
     def outputs(self, block: Rect, patches: Tensor) -> Tensor:
         """Return the ROI untouched (row 0) and under each patch, (n + 1, 3, roi.height, roi.width) float32."""
         check_draws(self.observation, block, patches)

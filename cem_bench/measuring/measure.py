@@ -16,19 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring import fingerprint
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.drawing import Drawing, draw_matrix
 from cem_bench.measuring.leasing import Stores, claimed
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, Progress, to_tensor
-from cem_bench.sampling.rules import Effects, Request, asked, labels_of
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
-from cem_bench.store.matrix import EffectMatrix, unit_of
+from cem_bench.store.matrix import EffectMatrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +77,13 @@ def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     started = time.perf_counter()
     store = stores.own
     with cell.model.forwards():
-        bench = Bench.of(cell, list(stores.beside))
-    beside = [Beside(bench.beside(roi), store) for roi, store in stores.beside.items()]
-    compared = fingerprint.compare(bench, [(bench, store), *((other.bench, other.store) for other in beside)])
-    status = bench.status()
-    live = np.flatnonzero(status.ravel() == maps.MEASURED).tolist()
-    fresh, taken = _draw_rounds(bench, store, live, progress, beside)
-    proof = bench.prove(store, fresh, progress)
-    effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.rule, status, tol=cell.options.tol)
-    record = _record(bench, store, effect_map, proof, fresh=len(fresh), seconds=time.perf_counter() - started)
+        drawing = Drawing(cell, store, stores.beside, progress)
+    beside = [(other.bench, other.store) for other in drawing.beside]
+    compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside])
+    taken, proof = drawing.until_proven()
+    bench = drawing.bench
+    effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.rule, bench.status(), tol=cell.options.tol)
+    record = _record(drawing, effect_map, proof, time.perf_counter() - started)
     record["fingerprint"] = compared
     store.write_record(record)
     return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
@@ -128,17 +125,11 @@ def _measure_matrix(
 ) -> tuple[EffectMatrix, Store, dict[str, Any]]:
     """Measure a matrix whose store is claimed."""
     started = time.perf_counter()
+    whole = cell.scene
     with cell.model.forwards():
-        bench, whole = Bench.of(cell), cell.scene
+        bench = Bench.of(cell)
     compared = fingerprint.compare(bench, [(bench, store)])
-    missing = sorted(set(range(len(whole.grid))) - set(store.rows["block"]))
-    try:
-        for done, block in enumerate(missing, len(whole.grid) - len(missing) + 1):
-            store.append(unit_of(block, bench.run_on_all(block, draws)))
-            progress(done, len(whole.grid), "all ROIs")
-    finally:
-        store.flush()
-    proof = bench.prove_on_all([(block, k) for block in missing for k in range(draws)], progress)
+    bench, new_blocks, proof = draw_matrix(bench, store, draws, progress)
     matrix = EffectMatrix(whole.grid, store.rows)
     record = {
         "model": cell.model.name,
@@ -147,73 +138,18 @@ def _measure_matrix(
         "r50_px": matrix.radius_px(0.5),
         "r90_px": matrix.radius_px(0.9),
         "stored_pairs": len(store.rows),
-        "engine": {"kind": bench.engine.kind, "reason": bench.engine.reason, "precision": cell.options.precision},
+        **bench.facts(),
         "proof": proof,
         "fingerprint": compared,
-        "session": {"new_blocks": len(missing), "seconds": round(time.perf_counter() - started, 3)},
+        "session": {"new_blocks": new_blocks, "seconds": round(time.perf_counter() - started, 3)},
         "provenance": provenance(),
     }
     store.write_record(record)
     return matrix, store, {"key": store.key, **record}
 
 
-def _asked(cell: Cell, store: Store, live: list[int]) -> tuple[dict[int, Effects], list[Request], int]:
-    """Return the stored draws that the rule takes, those it wants next, and how many it still expects in all."""
-    labels = None if cell.pool.strata is None else store.strata(live)
-    taken, wanted = asked(cell.rule, store.effects(live, cell.options.outcome), labels)
-    expected, needed = sum(request.draws for request in wanted), getattr(cell.rule, "draws_needed", None)
-    if wanted and needed is not None:  # the rule stops by precision: it judges by the measured variance
-        expected = max(expected, int(sum(needed(taken, labels_of(taken, labels)).values())))
-    return taken, wanted, expected
-
-
-class Beside:
-    """Another ROI on the same forwards: takes every draw that comes next in its own store."""
-
-    def __init__(self, bench: Bench, store: Store) -> None:
-        self.bench, self.store = bench, store
-        live = bench.status().ravel() == maps.MEASURED
-        counts = store.rows["block"].value_counts()
-        self.stored = {int(block): int(counts.get(block, 0)) for block in np.flatnonzero(live)}
-
-    def take(self, request: Request, outputs: Tensor) -> None:
-        """Keep the draws of a request, unless they are stored or not wanted."""
-        if self.stored.get(request.block) == request.first:
-            self.store.append(self.bench.unit(request, outputs))
-            self.stored[request.block] = request.last
-
-
-def _draw_rounds(
-    bench: Bench, store: Store, live: list[int], progress: Progress, beside: Sequence[Beside]
-) -> tuple[list[tuple[int, int]], dict[int, Effects]]:
-    """Ask the rule for draws until it is satisfied; whatever happens, what was measured is written.
-
-    Returns:
-        Block and number of every new draw, and the effects of the draws that the rule takes.
-    """
-    fresh, done = [], len(store.rows)
-    try:
-        while True:
-            taken, requests, expected = _asked(bench.cell, store, live)
-            if not requests:
-                return fresh, taken
-            known = done + expected
-            for request in requests:
-                outputs = bench.run(request)
-                store.append(bench.unit(request, outputs))
-                for other in beside:
-                    other.take(request, outputs)
-                fresh += [(request.block, k) for k in range(request.first, request.last)]
-                done += request.draws
-                progress(done, known, "drawing")
-    finally:
-        for written in (store, *(other.store for other in beside)):
-            written.flush()
-
-
-def _record(
-    bench: Bench, store: Store, effect_map: maps.EffectMap, proof: dict[str, Any], *, fresh: int, seconds: float
-) -> dict[str, Any]:
+def _record(drawing: Drawing, effect_map: maps.EffectMap, proof: dict[str, Any], seconds: float) -> dict[str, Any]:
+    bench, fresh = drawing.bench, len(drawing.fresh)
     cell = bench.cell
     draws_a_second = round(fresh / seconds, 1) if fresh else None
     target = to_tensor(cell.scene.clean)[None].double()
@@ -224,7 +160,7 @@ def _record(
         "model_facts": dict(cell.model.facts),
         "scene": cell.scene.name,
         "scene_source": cell.scene.source,
-        "identity": store.identity,
+        "identity": drawing.store.identity,
         "degradation_parameters": _drawn_parameters(cell),
         "donors": cell.pool.manifest,
         "sampling": cell.rule.describe(),
@@ -234,8 +170,11 @@ def _record(
         "psnr_image_db": float(psnr(restored, target[0])[0]),
         "psnr_roi_db": float(psnr(restored[roi], target[0][roi])[0]),
         "summary": effect_map.summary(),
-        "engine": {"kind": bench.engine.kind, "reason": bench.engine.reason, "precision": cell.options.precision},
+        **bench.facts(),
+        "engines": drawing.engines,
         "proof": proof,
+        "refuted": drawing.refuted,
+        "checks": {"seconds": round(drawing.checks, 3), "share": round(drawing.checks / seconds, 4)},
         "session": {"new_draws": fresh, "seconds": round(seconds, 3), "draws_a_second": draws_a_second},
         "provenance": provenance(),
     }

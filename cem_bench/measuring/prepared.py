@@ -1,10 +1,10 @@
-"""A cell set up to run: degraded, prepared, and able to measure draws and to prove them."""
+"""A cell set up to run: degraded, checked, prepared, and able to measure draws."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,40 +15,51 @@ from cem_bench.engine import Engine, prepare
 from cem_bench.inputs.geometry import Rect, hull
 from cem_bench.inputs.interventions import reference_patches, true_patches
 from cem_bench.measuring.cell import Cell
-from cem_bench.measuring.outcome import psnr, psnr_by_block, to_measure
+from cem_bench.measuring.outcome import psnr_by_block, to_measure
+from cem_bench.measuring.proof import Refuted, prove_reach
+from cem_bench.measuring.refusals import MeasureError
+from cem_bench.measuring.yardstick import TOLERANCE, Yardstick, answer, check
 from cem_bench.sampling.rules import Request
 from cem_bench.store import maps
-from cem_bench.store.draws import Store
 
-PROOF_SHARE, PROOF_LEAST, PROOF_DB = 0.01, 8, 1e-3
 Progress = Callable[[int, int, str], None]
-
-
-class MeasureError(ValueError):
-    """A measurement cannot be made; the message says what was found, what was expected and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A cell set up to run: observation degraded, engine prepared, target of the ROI on the device.
+    """A cell set up to run: observation degraded, yardstick and reach checked, engine prepared.
 
-    `answered` is the region that the engine answers, in clean pixels; the ROI lies in it.
+    Attributes:
+        cell: the cell.
+        observation: (h, w, 3) uint8.
+        yardstick: the plain network's answer to it, and what was checked of it.
+        engine: answers interventions.
+        answered: the region that the engine answers, in clean pixels; the ROI lies in it.
+        target: (3, H, W) float64 in 0..1, the ROI of the clean image, on the device.
+        reach: what the proof of the engine's reach came to.
+        refuted: what was proven wrong of engines that were tried before.
     """
 
     cell: Cell
     observation: np.ndarray
-    restored: np.ndarray
+    yardstick: Yardstick
     engine: Engine
     answered: Rect
     target: Tensor
+    reach: dict[str, Any] = field(default_factory=dict)
+    refuted: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, cell: Cell, also: Sequence[Rect] = ()) -> Bench:
-        """Degrade, restore once in full, check the answer, and prepare the engine.
+        """Degrade, check the yardstick, prepare the engine and prove its reach.
 
         Args:
             cell: the cell.
             also: further ROIs in clean pixels that the engine is to answer with the same forwards, see `beside`.
+
+        Raises:
+            MeasureError: if the network cannot be measured, or the engine that was asked for cannot be had.
+            Refuted: if the engine that was asked for calls blocks unreachable that are not.
         """
         cell.scene.require_scale(cell.degradation.scale)
         if cell.degradation.scale != cell.model.scale:
@@ -58,22 +69,47 @@ class Bench:
             )
         device = torch.device(cell.options.device)
         observation = cell.degradation(cell.scene.clean)
-        tensor = to_tensor(observation).to(device)
-        restored = cls.full_forward(cell, tensor[None])[0]
-        answered = cell.scene.roi
+        tensor, answered = to_tensor(observation).to(device), cell.scene.roi
+        yardstick = check(cell.model, tensor, cell.scene.size)
         for roi in also:
             answered = hull(answered, roi) or answered
-        engine = prepare(
-            cell.model.restorer.to(device),
-            tensor,
-            answered,
-            kind=cell.options.engine,
-            precision=cell.options.precision,
-            memory_gb=cell.options.memory_gb,
-            compiled=cell.options.compile,
-        )
-        image = (restored.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy().transpose(1, 2, 0)
-        return cls(cell, observation, image, engine, answered, _target(cell, device))
+        engine = engine_for(cell, tensor, answered, one_row=bool(yardstick.one_row))
+        bench = cls(cell, observation, yardstick, engine, answered, _target(cell, device))
+        try:
+            return dataclasses.replace(bench, reach=prove_reach(bench))
+        except Refuted as error:
+            return bench.without(error)
+
+    def without(self, error: Exception) -> Bench:
+        """Return the cell on plain forwards, after its engine was refuted or raised.
+
+        Plain forwards of several images at once give way to those of one.
+
+        Args:
+            error: what went wrong.
+
+        Raises:
+            MeasureError: if the engine was asked for by name, or was plain forwards of one image already.
+        """
+        kind, asked = self.engine.kind, self.cell.options.engine
+        if asked not in ("auto", "full") or (kind == "full" and getattr(self.engine, "batch", 1) == 1):
+            raise _no_other_engine(self, error) from error
+        one_row = kind == "full" or bool(self.yardstick.one_row)
+        engine = engine_for(self.cell, self.tensor, self.answered, kind="full", one_row=one_row)
+        engine.reason = f"{kind} given up: {_first_line(error)}"
+        refuted = (*self.refuted, f"{kind}: {_first_line(error)}")
+        return dataclasses.replace(self, engine=engine, reach={}, refuted=refuted)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The observation, (3, h, w) float32 in 0..1, on the device."""
+        return to_tensor(self.observation).to(self.target.device)
+
+    @property
+    def restored(self) -> np.ndarray:
+        """The restored observation, (H, W, 3) uint8."""
+        image = (self.yardstick.answer[0].clamp(0, 1) * 255).round().to(torch.uint8)
+        return image.cpu().numpy().transpose(1, 2, 0)
 
     def beside(self, roi: Rect) -> Bench:
         """Return the cell of another ROI on the same engine."""
@@ -91,21 +127,16 @@ class Bench:
         Returns:
             (n, 3, H, W) float32.
         """
-        with torch.inference_mode():
-            output = cell.model.restorer.to(rows.device)(rows)
-        expected = (len(rows), 3, *cell.scene.size)
-        if not isinstance(output, Tensor) or tuple(output.shape) != expected:
-            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise MeasureError(
-                f"{cell.model.name} answered {got} to an input of {tuple(rows.shape)}; expected {expected}: "
-                "check its scale and that it returns one RGB image."
-            )
-        if not torch.isfinite(output).all():
-            raise MeasureError(
-                f"{cell.model.name} answered NaN or infinity on the untouched observation: "
-                "check weights and value range."
-            )
-        return output.float()
+        return answer(cell.model, rows, cell.scene.size)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the record says of engine and yardstick."""
+        yardstick, options = self.yardstick, self.cell.options
+        checked = {"tolerance": TOLERANCE, "difference": yardstick.difference, "forwards": yardstick.forwards}
+        return {
+            "engine": {"kind": self.engine.kind, "reason": self.engine.reason, "precision": options.precision},
+            "yardstick": {**checked, "one_row": yardstick.one_row, "seconds": round(yardstick.seconds, 3)},
+        }
 
     @property
     def scale(self) -> int:
@@ -193,79 +224,64 @@ class Bench:
         """Return a block in observation pixels."""
         return self.cell.scene.grid.rect(block).scale_down(self.scale)
 
-    def prove(self, store: Store, fresh: list[tuple[int, int]], progress: Progress) -> dict[str, Any]:
-        """Send a seeded sample of the fresh draws through the full fp32 forward and compare.
+    def plain_roi(self, observation: np.ndarray) -> Tensor:
+        """Return the ROI of another observation, (h, w, 3) uint8, by the plain network: (1, 3, h, w) float32."""
+        rows = to_tensor(observation).to(self.target.device)[None]
+        return self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
 
-        Raises:
-            MeasureError: if an fp32 engine differs by more than `PROOF_DB`, naming the first op that does.
-        """
-        if reason := self._nothing_to_prove(fresh):
-            return {"draws": 0, "reason": reason}
-        stored = store.rows.set_index(["block", "k"])
-
-        def difference(block: int, k: int) -> tuple[float, Tensor]:
-            row: Any = stored.loc[(block, k)]
-            patch = self.patches(block, np.array([int(row["donor"])]), k)
-            output = self._full_roi(block, patch)
-            return abs(float(psnr(output, self.target)[0]) - float(row["psnr"])), patch
-
-        return self._proof(fresh, difference, progress)
-
-    def prove_on_all(self, fresh: list[tuple[int, int]], progress: Progress) -> dict[str, Any]:
-        """Make a seeded sample of the fresh draws again, by engine and by full fp32 forward; compare every block.
-
-        Raises:
-            MeasureError: as `prove`.
-        """
-        if reason := self._nothing_to_prove(fresh):
-            return {"draws": 0, "reason": reason}
-
-        def difference(block: int, k: int) -> tuple[float, Tensor]:
-            donors, _ = self.cell.keys.donors(self.cell.pool, block, k, k + 1)
-            patch = self.patches(block, donors, k)
-            found = self.engine.outputs(self.input_rect(block), patch)[1:]
-            size = self.cell.scene.block
-            apart = psnr_by_block(found, self.target, size) - psnr_by_block(
-                self._full_roi(block, patch), self.target, size
-            )
-            return float(apart.abs().max()), patch
-
-        return self._proof(fresh, difference, progress)
-
-    def _nothing_to_prove(self, fresh: list[tuple[int, int]]) -> str:
-        plain = self.engine.kind == "full" and not self.cell.options.compile
-        if plain and self.cell.options.precision == "fp32":
-            return "the full forward itself"
-        return "" if fresh else "no new draw"
-
-    def _proof(
-        self,
-        fresh: list[tuple[int, int]],
-        difference: Callable[[int, int], tuple[float, Tensor]],
-        progress: Progress,
-    ) -> dict[str, Any]:
-        size = min(max(int(PROOF_SHARE * len(fresh)), PROOF_LEAST), len(fresh))
-        rng = np.random.Generator(np.random.Philox(self.cell.options.seed))
-        worst = 0.0
-        for done, index in enumerate(sorted(rng.choice(len(fresh), size, replace=False)), 1):
-            block, k = fresh[index]
-            found, patch = difference(block, k)
-            worst = max(worst, found)
-            if found > PROOF_DB and self.cell.options.precision == "fp32":
-                op = self.engine.first_difference(self.input_rect(block), patch)
-                raise MeasureError(
-                    f"Engine {self.engine.kind} differs from the full forward by {found:.2e} dB (allowed "
-                    f"{PROOF_DB:g}) at block {block}, draw {k}; first op that differs: {op}. "
-                    "Use engine=full, and please report this."
-                )
-            progress(done, size, "proving")
-        return {"draws": size, "max_abs_db": worst}
-
-    def _full_roi(self, block: int, patch: Tensor) -> Tensor:
-        """Return the ROI under a patch by the plain network, (1, 3, h, w)."""
-        rows = to_tensor(self.observation).to(patch.device)[None].clone()
+    def plain_under(self, block: int, patch: Tensor) -> Tensor:
+        """Return the ROI under a patch (1, 3, b, b) by the plain network: (1, 3, h, w) float32."""
+        rows = self.tensor[None].clone()
         rows[(slice(None), slice(None), *self.input_rect(block).slices)] = patch
         return self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
+
+
+def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", one_row: bool = False) -> Engine:
+    """Prepare the engine that a cell's options ask for.
+
+    Args:
+        cell: the cell.
+        tensor: (3, h, w) float32 in 0..1, the observation.
+        answered: region of the output, clean pixels.
+        kind: instead of the one asked for.
+        one_row: give the network one image at a time.
+
+    Raises:
+        MeasureError: if it cannot be had for this network.
+    """
+    options = cell.options
+    try:
+        return prepare(
+            cell.model.restorer,
+            tensor,
+            answered,
+            kind=kind or options.engine,
+            precision=options.precision,
+            memory_gb=options.memory_gb,
+            compiled=options.compile,
+            one_row=one_row,
+        )
+    except Exception as error:
+        raise MeasureError(
+            f"No engine {kind or options.engine} for {cell.model.name}: {_first_line(error)}. "
+            "Write engine=auto or engine=full."
+        ) from error
+
+
+def _no_other_engine(bench: Bench, error: Exception) -> Exception:
+    """Return what to raise when an engine failed and no other may take its place."""
+    kind, name = bench.engine.kind, bench.cell.model.name
+    if isinstance(error, Refuted):
+        return Refuted(f"{error} Use engine=auto or engine=full, and please report this.", kind, error.difference)
+    hint = "Call it on such an image yourself" if kind == "full" else "Use engine=auto or engine=full"
+    return MeasureError(
+        f"{name} raised {type(error).__name__} ({_first_line(error)}) under engine {kind}; what was measured before is "
+        f"kept. {hint}."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _target(cell: Cell, device: torch.device) -> Tensor:

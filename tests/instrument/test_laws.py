@@ -17,6 +17,7 @@ from cem_bench.measuring.cell import Cell, Options
 from cem_bench.measuring.measure import measure
 from cem_bench.measuring.outcome import OUTCOMES, psnr
 from cem_bench.measuring.prepared import Bench, MeasureError
+from cem_bench.measuring.proof import prove_draws
 from cem_bench.models.model import as_model
 from cem_bench.sampling.rules import Paper, Request, Uniform
 from cem_bench.sampling.sequential import Sequential
@@ -264,8 +265,8 @@ def test_a_wrong_engine_is_caught(cell: Cell, tmp_path, monkeypatch):
     request = Request(11, 0, 8)
     store.append(bench.unit(request, bench.run(request)))
     with pytest.raises(MeasureError, match=r"differs from the full forward by .* dB .* first op that differs"):
-        bench.prove(store, fresh, lambda done, total, stage: None)
+        prove_draws(bench, store.rows, fresh, lambda done, total, stage: None)
     monkeypatch.undo()
     right = Store(tmp_path / "right", bench.cell.identity())
     right.append(bench.unit(request, bench.run(request)))
-    assert bench.prove(right, fresh, lambda done, total, stage: None)["max_abs_db"] < 1e-5
+    assert prove_draws(bench, right.rows, fresh, lambda done, total, stage: None)["max_abs_db"] < 1e-5

@@ -1,0 +1,154 @@
+"""The words for a network that cannot be measured as it stands: what was found, expected, and to be written."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from cem_bench.models.model import Model
+
+SIDES = (2, 4, 8, 16, 32, 64)  # multiples that networks ask of an image's sides
+FAR = 8.0  # an answer whose median lies beyond this many whites is in another range
+CHANNELS = (1, 4, 6, 2)
+
+
+class MeasureError(ValueError):
+    """A measurement cannot be made; the message says what was found, what was expected and what to do."""
+
+
+def network_of(model: Model) -> Any:
+    """Return what the user handed over: the network inside the wrappers."""
+    network: Any = getattr(model.restorer, "network", model.restorer)
+    return getattr(network, "function", network)
+
+
+def raised(model: Model, rows: Tensor, error: BaseException) -> MeasureError:
+    """Return the refusal of a network that raised on an image.
+
+    Args:
+        model: the model.
+        rows: (n, 3, h, w) what it was given.
+        error: what it raised.
+    """
+    words = (str(error).strip().splitlines() or [""])[0][:200]
+    found = f"{model.name} raised {type(error).__name__} ({words}) on {tuple(rows.shape)} {rows.dtype}"
+    expected = "expected an RGB image back for (n, 3, h, w) float32"
+    advice = _of_type(model, rows) or _of_arguments(model) or _of_channels(model, rows) or _of_size(model, rows)
+    return MeasureError(f"{found}; {expected}. {advice or 'Call it on such a tensor yourself to see the traceback.'}")
+
+
+def _of_type(model: Model, rows: Tensor) -> str:
+    tensors = [tensor for tensor in model.restorer.state_dict().values() if tensor.is_floating_point()]
+    if tensors and tensors[0].dtype != rows.dtype:
+        return f"Its weights are {tensors[0].dtype}: write as_model(network.float(), ...)."
+    if tensors and tensors[0].device != rows.device:
+        where = tensors[0].device.type
+        return f"Its weights are on {where}: write Options(device={where!r}), or as_model(network.cpu(), ...)."
+    return ""
+
+
+def _of_arguments(model: Model) -> str:
+    network = network_of(model)
+    try:
+        parameters = inspect.signature(network.forward if isinstance(network, nn.Module) else network).parameters
+    except (TypeError, ValueError):
+        return ""
+    needed = [
+        name
+        for name, one in parameters.items()
+        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(needed) < 2:
+        return ""
+    rest = ", ".join(needed[1:])
+    return f"It takes {len(needed)} inputs ({', '.join(needed)}): write as_model(lambda x: network(x, {rest}), ...)."
+
+
+def _of_channels(model: Model, rows: Tensor) -> str:
+    for count in CHANNELS:
+        if not _answers(model, rows[:, :1].expand(-1, count, -1, -1).clone()):
+            continue
+        if count == 1:
+            each = "torch.cat([network(x[:, i:i + 1]) for i in range(3)], 1)"
+            return f"It takes grey images: write as_model(lambda x: {each}, ...) to run it on each channel."
+        given = f"torch.cat([x, extra], 1) with {count - 3} more" if count > 3 else f"x[:, :{count}]"
+        return f"It takes {count} channels: write as_model(lambda x: network({given})[:, :3], ...)."
+    return ""
+
+
+def _of_size(model: Model, rows: Tensor) -> str:
+    for side in SIDES:
+        height, width = (-(-size // side) * side for size in rows.shape[-2:])
+        if (height, width) != tuple(rows.shape[-2:]) and _answers(model, rows.new_zeros(1, 3, height, width)):
+            less = [max(side, size // side * side) for size in rows.shape[-2:]]
+            return (
+                f"It takes sides that are multiples of {side}: crop the clean image so that the observation has "
+                f"{less[0]}x{less[1]} pixels (scene.crop=[top,left,height,width])."
+            )
+    return ""
+
+
+def _answers(model: Model, rows: Tensor) -> bool:
+    try:
+        with torch.inference_mode():
+            return isinstance(model.restorer(rows), Tensor)
+    except Exception:  # noqa: BLE001 - a network may raise anything; here it only says no
+        return False
+
+
+def fault_of(model: Model, rows: Tensor, output: Any, size: tuple[int, int]) -> str:
+    """Return what is wrong with an answer and what to write; "" where it is one RGB image for every row.
+
+    Args:
+        model: the model.
+        rows: (n, 3, h, w) in 0..1, what it was given.
+        output: what it answered.
+        size: height and width that the answer must have.
+    """
+    given, wanted = f"answered {{}} to an input of {tuple(rows.shape)}", (len(rows), 3, *size)
+    if not isinstance(output, Tensor):
+        pick = "['NAME']" if isinstance(output, dict) else "[-1]"
+        what = f"{type(output).__name__}; expected {wanted}, one RGB image"
+        return f"{given.format(what)}: write as_model(lambda x: network(x){pick}, ...) with the entry that is the image"
+    shape = tuple(output.shape)
+    if not output.dtype.is_floating_point:
+        part = ".real" if output.is_complex() else ".float() / 255"
+        return f"{given.format(output.dtype)}; expected float32: write as_model(lambda x: network(x){part}, ...)"
+    if shape != wanted:
+        return f"{given.format(shape)}; expected {wanted}: {_of_shape(rows, shape, wanted)}"
+    if not torch.isfinite(output).all():
+        return "answered NaN or infinity on the untouched observation: check weights and value range"
+    return _of_range(model, rows, output)
+
+
+def _of_shape(rows: Tensor, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if len(shape) != 4 or shape[0] != wanted[0]:
+        return "return one image for every row of the batch, (n, 3, H, W)"
+    if shape[1] != 3:
+        if shape[1] == 1:
+            return "write as_model(lambda x: torch.cat([network(x[:, i:i + 1]) for i in range(3)], 1), ...)"
+        return "write as_model(lambda x: network(x)[:, :3], ...) if the first three channels are RGB"
+    times = shape[2] / rows.shape[2]
+    if times == shape[3] / rows.shape[3] and times == int(times) and times >= 1:
+        return f"it enlarges by {int(times)}: write as_model(network, scale={int(times)}, ...) and choose such a task"
+    return "its borders shrink or grow: pad inside the network, so that input and output cover the same scene"
+
+
+def _of_range(model: Model, rows: Tensor, output: Tensor) -> str:
+    white = float(getattr(model.restorer, "value_range", 1.0))
+    middle, seen = float(output.abs().median()), float(rows.median())
+    if middle > FAR:
+        return (
+            f"answered values around {middle * white:.3g} to an image in 0..{white:g}: if it works in 0..255, write "
+            "as_model(network, value_range=255, ...); if only its answer is, as_model(lambda x: network(x) / 255, ...)"
+        )
+    if white > FAR and seen > 0.02 and 0 < middle < seen / 50 and float(output.abs().max()) * white < 2:
+        return (
+            f"answered values around {middle * white:.3g} to an image in 0..{white:g}: its answer is in 0..1: write "
+            f"as_model(network, value_range=1, ...), or as_model(lambda x: network(x) * {white:g}, ...)"
+        )
+    return ""

@@ -1,0 +1,173 @@
+"""The yardstick: is a network's answer to an image a fact about that image alone? Checked before the first draw.
+
+Every effect is a difference between two answers. It is an effect of a block only if the network answers the same to the
+same image every time, whatever it was asked before and whatever stands beside the image in a batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cem_bench.engine.agree import other_images
+from cem_bench.engine.base import exact_arithmetic
+from cem_bench.measuring.refusals import MeasureError, fault_of, network_of, raised
+
+if TYPE_CHECKING:
+    from cem_bench.models.model import Model
+
+# Largest difference between two answers that must be the same, in the answer's largest value: rounding is under 1e-6.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """What the checks before the first draw came to.
+
+    Attributes:
+        answer: (1, 3, H, W) float32, to the untouched observation.
+        one_row: why only one image at a time may be given; "" where several may.
+        difference: largest difference between answers that must be the same, in the answer's largest value.
+        forwards: images that were restored for it.
+        seconds: that it took.
+    """
+
+    answer: Tensor
+    one_row: str
+    difference: float
+    forwards: int
+    seconds: float
+
+
+def answer(model: Model, rows: Tensor, size: tuple[int, int]) -> Tensor:
+    """Run a network plainly in full float32 and check what comes back.
+
+    Args:
+        model: the model.
+        rows: (n, 3, h, w) float32 in 0..1.
+        size: height and width of the answer.
+
+    Returns:
+        (n, 3, H, W) float32.
+
+    Raises:
+        MeasureError: if the network raises, or answers something else than finite RGB images of the right size and
+            range; naming the line to write.
+    """
+    try:
+        with exact_arithmetic():
+            output = model.restorer.to(rows.device)(rows.clone())
+    except Exception as error:
+        raise raised(model, rows, error) from error
+    if fault := fault_of(model, rows, output, size):
+        raise MeasureError(f"{model.name} {fault}.")
+    return output.float()
+
+
+def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick:
+    """Ask for the same image again, alone and beside another, and compare.
+
+    Args:
+        model: the model.
+        observation: (3, h, w) float32 in 0..1.
+        size: height and width of the answer.
+
+    Raises:
+        MeasureError: as `answer`, or if answers differ from call to call, or the network remembers what it saw.
+    """
+    begun = time.perf_counter()
+    fresh, alone = _copy(model), observation[None]
+    beside = torch.cat([other_images(observation, 1), alone])
+    first = answer(model, alone, size)
+    try:
+        pair = answer(model, beside, size)
+        one_row = "" if _apart(pair[1:], first) <= TOLERANCE else "its answer to an image depends on the batch"
+    except MeasureError as error:
+        pair, one_row = None, f"it does not take two images at once ({type(error.__cause__ or error).__name__})"
+    if one_row or pair is None:
+        other = answer(model, beside[:1], size)
+        difference = _require_same(model, alone, answer(model, alone, size), first)
+    else:
+        other, difference = pair[:1], _apart(pair[1:], first)
+    if fresh is not None:
+        _require_no_memory(model, answer(fresh, beside[:1], size), other)
+    forwards = 3 + 2 * bool(one_row) + (fresh is not None)
+    return Yardstick(first, one_row, difference, forwards, time.perf_counter() - begun)
+
+
+def _copy(model: Model) -> Model | None:
+    """Return a model with a network of its own, that nobody asked anything yet; None where it cannot be copied."""
+    if not isinstance(network_of(model), nn.Module):
+        return None  # a plain function: its copy is itself
+    try:
+        return dataclasses.replace(model, restorer=copy.deepcopy(model.restorer))
+    except Exception:  # noqa: BLE001 - a network may hold anything
+        return None
+
+
+def _apart(one: Tensor, two: Tensor) -> float:
+    return float((one - two).abs().max() / two.abs().max().clamp_min(1e-12))
+
+
+def _require_same(model: Model, alone: Tensor, again: Tensor, first: Tensor) -> float:
+    """Return the difference between two answers to one image; refuse a network whose answers are its own chance."""
+    difference = _apart(again, first)
+    if difference <= TOLERANCE:
+        return difference
+    size = (first.shape[-2], first.shape[-1])
+    with common_random_numbers(0):
+        one = answer(model, alone, size)
+    with common_random_numbers(0):
+        two = answer(model, alone, size)
+    found = (
+        f"{model.name} answers the same image differently from call to call (by {difference:.1e} of its largest value)"
+    )
+    if _apart(two, one) <= TOLERANCE:
+        raise MeasureError(
+            f"{found}: it draws random numbers, which would pass for effects. Switch them off (network.eval()), or "
+            "measure under common random numbers with stochastic=K, K draws of the network's own noise per image."
+        )
+    raise MeasureError(
+        f"{found}, also under the same random numbers: it keeps state between calls, so an image has no answer of its "
+        "own. Hand over a function that starts afresh: as_model(lambda x: copy.deepcopy(network)(x), ...); "
+        "stochastic=K is for networks that draw random numbers, and does not help here."
+    )
+
+
+def _require_no_memory(model: Model, fresh: Tensor, after: Tensor) -> None:
+    difference = _apart(after, fresh)
+    if not difference <= TOLERANCE:
+        raise MeasureError(
+            f"{model.name} answers an image differently after it saw another (by {difference:.1e} of its range): "
+            "it keeps state between calls. Hand over a function that starts afresh: "
+            "as_model(lambda x: copy.deepcopy(network)(x), ...)."
+        )
+
+
+@contextmanager
+def common_random_numbers(seed: int) -> Iterator[None]:
+    """Start the generators of torch, Python and NumPy at a named state, and put them back afterwards.
+
+    Args:
+        seed: names the state.
+    """
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the network's own, not ours
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
