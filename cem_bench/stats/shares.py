@@ -96,8 +96,9 @@ def map_shares(
     Assumes: draws are independent, within and between blocks.
 
     Source: sample splitting, Cox 1975, doi 10.1093/biomet/62.2.441, with every draw a part of its own; ratio of sums
-        by linearisation, Cochran 1977, 6.4; degrees of freedom, Satterthwaite 1946, doi 10.2307/3002019. Bias and
-        coverage on enumerated maps at 4 to 50 draws: results/statistics/shares.csv.
+        by linearisation, Cochran 1977, 6.4; degrees of freedom, Satterthwaite 1946, doi 10.2307/3002019. On six
+        enumerated maps (results/statistics/shares.csv) harm is off by up to 29 % of itself at 4 draws, 14 % at 6 and
+        6 % at 10 to 50 (cross-fit halves: 157, 64, 44 %), 14 % by the sequential rule; shares cover at 92 to 100 %.
     """
     check_confidence(confidence)
     missing = [block for block in effects if block not in distance]

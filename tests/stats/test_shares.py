@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cem_bench.stats.shares import map_shares
 from cem_bench.stats.simulate import draw, load_gold
+from scripts.prove_shares import distances, prove
 
 GOLD = sorted((Path(__file__).parents[2] / "results/statistics").glob("gold_*.npz"))
 
@@ -106,3 +108,29 @@ def test_the_harm_of_four_draws_is_no_quarter_of_the_truth():
     distance = dict.fromkeys(range(len(gold.blocks)), 8.0)
     harm = np.mean([map_shares(dict(enumerate(one)), distance)["negative_sum_db"].value for one in draws])
     assert 0.17 < harm < 0.3
+
+
+def test_the_proof_measures_both_estimators_against_the_enumerated_map(capsys):
+    gold = load_gold(next(path for path in GOLD if "ffdnet" in path.stem))
+    table = prove("ffdnet", gold, 20, 4)
+    assert set(table["draws"]) == {4, 6, 10, 20, 50, "sequential", "stratified"}
+    assert set(table["estimator"]) == {"bracket", "halves"}
+    harm = table[(table["quantity"] == "negative_sum_db") & (table["draws"] == 50)].iloc[0]
+    assert harm["truth"] == pytest.approx(-np.minimum(gold.truth, 0).sum())
+    assert harm["bias"] == pytest.approx(harm["mean"] - harm["truth"]) and abs(harm["bias"]) < 0.1 * harm["truth"]
+    assert distances(gold).max() <= 24  # FFDNet reads 24 px
+
+
+def test_the_recorded_proof_holds_at_every_number_of_draws():
+    """What a claim may rest on: `results/statistics/shares.csv`, written by scripts/prove_shares.py."""
+    table = pd.read_csv(Path(__file__).parents[2] / "results/statistics/shares.csv")
+    bracket = table[table["estimator"] == "bracket"]
+    assert set(bracket["map"]) == {path.stem.removeprefix("gold_") for path in GOLD}
+    # a sequential rule stops where draws look decided: sums rise by up to 3 %, the bracket is of fixed numbers
+    sums = bracket[bracket["quantity"].str.endswith("_db") & bracket["draws"].str.isdigit()]
+    noise = 3 * sums["sd"] / sums["runs"] ** 0.5
+    assert (sums["floor"] - noise <= sums["truth"]).all() and (sums["truth"] <= sums["ceiling"] + noise).all()
+    assert bracket["coverage"].min() >= 0.88
+    harm = bracket[bracket["quantity"].isin(["negative_sum_db", "harm_share"])]
+    assert (harm["bias"].abs() <= np.where(harm["draws"] == "4", 0.3, 0.15) * harm["truth"]).all()
+    assert bracket[["quantity", "coverage"]].groupby("quantity").mean()["coverage"].min() >= 0.93
