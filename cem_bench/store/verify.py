@@ -1,0 +1,134 @@
+"""Walk every hash of an experiment's draws, from the shards to one root, and name all that does not hold. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cem_bench.store.files import inside, sha256
+from cem_bench.store.manifest import (
+    MANIFEST,
+    Damage,
+    DamagedError,
+    content_of,
+    listed_content,
+    read_beside,
+    read_identity,
+    run_key,
+)
+from cem_bench.store.shards import Reading, read_run
+from cem_bench.store.sums import checked_content, read_sums
+
+RECORD = "record.json"
+# what a run that measured nothing new says of itself in its record, while the entry keeps what the draws came from
+OF_SESSION = ("session", "proof", "provenance")
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a walk over an experiment came to.
+
+    Attributes:
+        runs: number of runs that its entries name.
+        draws: number of stored draws that hold.
+        root_sha256: hash of all runs' keys and roots; the same wherever the same draws lie.
+        damage: files that do not hold, with the reason.
+    """
+
+    runs: int
+    draws: int
+    root_sha256: str
+    damage: tuple[Damage, ...]
+
+
+def walk(output: Path, experiment: str) -> Walk:
+    """Check the store and the archive of an experiment; nothing is changed.
+
+    Args:
+        output: folder of the results.
+        experiment: its name.
+
+    Raises:
+        FileNotFoundError: if nothing of it is stored.
+    """
+    paths = sorted(inside(output / "store" / "experiments", experiment).glob("*.json"))
+    if not paths:
+        raise FileNotFoundError(
+            f"No stored cell of {experiment} in {output / 'store'}: restore its draws from {output / 'draws'}, or "
+            f"measure it with `python -m cem_bench +experiment={experiment} output={output}`."
+        )
+    damage, readings = archive_damage(output / "draws"), {}
+    for path in paths:
+        try:
+            entry = json.loads(path.read_bytes())
+            folder = inside(output / "store", entry["key"][:16])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            damage.append(Damage(path, f"cannot be read ({type(error).__name__})"))
+            continue
+        if folder.name not in readings:
+            readings[folder.name], faults = _run(folder)
+            damage += faults
+        damage += _entry_damage(path, entry, folder)
+    good = {name: reading for name, reading in readings.items() if reading is not None}
+    lines = [f"{reading.manifest.key} {reading.manifest.root_sha256}\n" for _, reading in sorted(good.items())]
+    draws = sum(len(reading.rows) for reading in good.values())
+    return Walk(len(readings), draws, sha256("".join(lines).encode()), tuple(damage))
+
+
+def archive_damage(folder: Path) -> list[Damage]:
+    """Return the files of an archive that do not match `SHA256SUMS`, and those that it lists and lacks."""
+    try:
+        sums = read_sums(folder)
+    except DamagedError as error:
+        return [Damage(folder, str(error))]
+    damage = []
+    for path in sorted({*folder.glob("*.parquet"), *(folder / name for name in sums or ())}):
+        try:
+            checked_content(path, sums)
+        except FileNotFoundError:
+            damage.append(Damage(path, "is gone, though it was listed"))
+        except DamagedError as error:
+            damage.append(Damage(path, str(error).removeprefix(f"{path} ")))
+    return damage
+
+
+def _run(folder: Path) -> tuple[Reading | None, list[Damage]]:
+    """Read a run's folder; return it and what does not hold."""
+    try:
+        key = run_key(read_identity(folder))
+    except DamagedError as error:
+        return None, [Damage(folder, str(error))]
+    reading = read_run(folder, "draws", key)
+    damage = [*reading.damage]
+    if reading.content is None and not reading.damage:
+        damage.append(Damage(folder / MANIFEST, "is gone: nothing vouches for the shards"))
+    if len(reading.refused):
+        damage.append(Damage(folder, f"{len(reading.refused)} rows contradict others or follow a gap"))
+    lost = [name for name in reading.manifest.files if listed_content(folder, name, reading.manifest) is None]
+    damage += [Damage(folder / name, "does not match its hash, or is gone") for name in lost]
+    record = _json(content_of(folder / RECORD))
+    if RECORD not in lost and record.get("root_sha256") != reading.manifest.root_sha256:
+        damage.append(Damage(folder / RECORD, "names another root than the draws have, or none"))
+    return reading, damage
+
+
+def _entry_damage(path: Path, entry: Mapping[str, Any], folder: Path) -> list[Damage]:
+    """Compare an entry, which the tables are made of, with the record that the manifest vouches for."""
+    try:
+        record = _json(read_beside(folder, RECORD))
+    except DamagedError:
+        return []  # the run itself is named already
+    common = [name for name in entry if name in record and name not in OF_SESSION]
+    other = [name for name in common if entry[name] != record[name]]
+    return [Damage(path, f"differs from {folder / RECORD} in {', '.join(other)}")] if record and other else []
+
+
+def _json(content: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
