@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "cards"
 MEASURED = "measured.csv"  # in that folder: the figures `verify --keep` measured with a card's own weights
-TASKS = ("SR", "DN", "DR", "LL")  # super-resolution, denoising, deraining, low light
+TASKS = ("SR", "DN", "DR", "LL", "CAR")  # super-resolution, noise, rain, low light, compression
 # what decides a network's numbers beside its weights; the sums of that for the cards that were there when keys began
 DECISIVE = ("network", "options", "scale", "value_range", "noise_map", "pads", "luma_only")
 FIRST = "first_keys.csv"
@@ -33,7 +33,7 @@ class Card:
         name: what it is called; case, "-" and "_" make no difference when it is looked up.
         network: "module:class" of the architecture.
         options: keyword arguments of that class.
-        tasks: of SR, DN, DR, LL.
+        tasks: of SR, DN, DR, LL, CAR.
         scale: output pixels per input pixel.
         aliases: other names of the same checkpoint.
         value_range: white of input and output, 1 or 255. The loaded network takes and gives this range.
@@ -184,7 +184,7 @@ def list_models(task: str | None = None) -> list[str]:
     """The names of all cards.
 
     Args:
-        task: "SR", "DN", "DR" or "LL" for those of one task.
+        task: "SR", "DN", "DR", "LL" or "CAR" for those of one task.
 
     Returns:
         Names in the order of the card files.

@@ -26,7 +26,7 @@ from cem_bench.store.quantities import all_equal
 CELL = 1.38  # inches of a panel where there is room
 MOST = 6  # models beside each other
 LETTER = 0.057  # inches of a letter over a panel
-TASKS = ("SR", "DN", "DR", "LL", "restore")  # as the paper orders them
+TASKS = ("SR", "DN", "DR", "LL", "CAR", "restore")  # as the paper orders them
 VERDICT_NAMES = NAMES | {NONE: "no effect"}
 
 

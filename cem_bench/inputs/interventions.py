@@ -1,7 +1,7 @@
 """LV interventions: replace the content of a block, keep the degradation.
 
 Both forms answer patches in input space, (n, b', b', 3) uint8 with b' = block / scale, ready to be pasted over the
-observation's block.
+observation's block; where a degradation carries a block's content beyond the block, over all of that.
 """
 
 from __future__ import annotations
@@ -13,13 +13,42 @@ import torch
 from torch.nn import functional as F
 
 from cem_bench.inputs.degradations import Bicubic, Degradation, Noise, Rain
-from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.geometry import Grid, Rect
+from cem_bench.inputs.protocol import grown, on_lattice
 
 FORMS = ("true", "reference")
 
 
+def pasted(degradation: Degradation, block: Rect, size: tuple[int, int]) -> Rect:
+    """Return where an intervention on a block is pasted: all that the degradation spreads it to.
+
+    Args:
+        degradation: the scene's degradation; one that does not say its spread is taken to fill its reach.
+        block: in clean pixels.
+        size: height and width of the clean image.
+
+    Returns:
+        A rectangle in clean pixels that holds the block. Super-resolution pastes the block alone, as the method does.
+    """
+    spread = getattr(degradation, "spread", None)
+    if spread is not None:
+        return spread(block, size)
+    return on_lattice(grown(block, degradation.reach, size), degradation.lattice, size)
+
+
+def spread_px(degradation: Degradation, grid: Grid) -> int:
+    """Return how far beyond their blocks, in clean pixels, the interventions of a grid are pasted at most."""
+
+    def beyond(block: Rect) -> int:
+        part = pasted(degradation, block, (grid.height, grid.width))
+        rows = block.top - part.top, part.bottom - block.bottom
+        return max(*rows, block.left - part.left, part.right - block.right)
+
+    return max(beyond(grid.rect(index)) for index in range(len(grid)))
+
+
 def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donors: np.ndarray) -> np.ndarray:
-    """Place each donor in the clean image, degrade as the rest was degraded, and take the block.
+    """Place each donor in the clean image, degrade as the rest was degraded, and take what is `pasted`.
 
     Same noise field, same rain layer, same resampling kernel reaching over the block's edge. Only a window as wide as
     the degradation can see is degraded; that this equals degrading the whole image is a test.
@@ -31,22 +60,23 @@ def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donor
         donors: (n, b, b, 3) uint8 clean patches.
 
     Returns:
-        (n, b', b', 3) uint8.
+        (n, b', b', 3) uint8, or the larger part that the degradation spreads the donors to.
 
     Source: method.md, "LV intervention"; the reference code's shortcuts are in `reference_patches`.
     """
-    height, width = clean.shape[:2]
-    lattice, reach = degradation.lattice, degradation.reach
-    top, left = (max(at - reach, 0) // lattice * lattice for at in (block.top, block.left))
-    bottom = min(-(-(block.bottom + reach) // lattice) * lattice, height)
-    right = min(-(-(block.right + reach) // lattice) * lattice, width)
-    window = Rect(top, left, bottom - top, right - left)
-    inside = Rect(block.top - top, block.left - left, block.height, block.width)
+    size = clean.shape[0], clean.shape[1]
+    part = pasted(degradation, block, size)
+    window = on_lattice(grown(part, degradation.reach, size), degradation.lattice, size)
     scene = np.repeat(clean[window.slices][None], len(donors), axis=0)
-    scene[(slice(None), *inside.slices)] = donors
-    part = inside.scale_down(degradation.scale)
-    degraded = [degradation.window(one, window, (height, width))[part.slices] for one in scene]
-    return np.stack(degraded) if degraded else np.empty((0, part.height, part.width, 3), np.uint8)
+    scene[(slice(None), *_within(block, window).slices)] = donors
+    taken = _within(part, window).scale_down(degradation.scale)
+    degraded = [degradation.window(one, window, size)[taken.slices] for one in scene]
+    return np.stack(degraded) if degraded else np.empty((0, taken.height, taken.width, 3), np.uint8)
+
+
+def _within(part: Rect, window: Rect) -> Rect:
+    """Return a rectangle as seen from the top left of a window."""
+    return Rect(part.top - window.top, part.left - window.left, part.height, part.width)
 
 
 def reference_patches(

@@ -8,7 +8,7 @@ from typing import Any
 
 from cem_bench.inputs.degradations import Degradation
 from cem_bench.inputs.donors import DonorPool, DrawKeys
-from cem_bench.inputs.interventions import FORMS
+from cem_bench.inputs.interventions import FORMS, spread_px
 from cem_bench.inputs.scene import Scene
 from cem_bench.measuring.outcome import to_measure
 from cem_bench.models.model import Model
@@ -85,12 +85,17 @@ class Cell:
             "roi": [roi.top, roi.left, roi.height, roi.width],
             "block": self.scene.block,
             "degradation": describe(self.degradation),
-            "intervention": {"form": self.options.form, "bgr": self.options.bgr},
+            "intervention": {"form": self.options.form, "bgr": self.options.bgr, **self._spread()},
             "donors_sha256": self.pool.sha256,
             "seed": self.options.seed,
             "outcomes": [outcome.name for outcome in to_measure(self.options.outcome)],
             "precision": self.options.precision,
         }
+
+    def _spread(self) -> dict[str, int]:
+        """Return how far interventions are pasted beyond their block, clean pixels; nothing where they are not."""
+        beyond = spread_px(self.degradation, self.scene.grid)
+        return {"spread_px": beyond} if beyond else {}
 
 
 def describe(degradation: Degradation) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cem_bench.engine import Engine, prepare
 from cem_bench.inputs.geometry import Rect, hull
-from cem_bench.inputs.interventions import reference_patches, true_patches
+from cem_bench.inputs.interventions import pasted, reference_patches, true_patches
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.outcome import psnr_by_block, to_measure
 from cem_bench.measuring.proof import Refuted, prove_reach
@@ -221,8 +221,9 @@ class Bench:
         return values[:1] - values[1:]
 
     def input_rect(self, block: int) -> Rect:
-        """Return a block in observation pixels."""
-        return self.cell.scene.grid.rect(block).scale_down(self.scale)
+        """Return where the interventions on a block are pasted, in observation pixels."""
+        cell = self.cell
+        return pasted(cell.degradation, cell.scene.grid.rect(block), cell.scene.size).scale_down(self.scale)
 
     def plain_roi(self, observation: np.ndarray) -> Tensor:
         """Return the ROI of another observation, (h, w, 3) uint8, by the plain network: (1, 3, h, w) float32."""

@@ -69,7 +69,7 @@ class Model:
         name: short name, used in file names and tables.
         restorer: (B, 3, h, w) float32 in 0..1 to (B, 3, h * scale, w * scale), eval mode.
         scale: output pixels per input pixel.
-        tasks: tasks it was trained for (SR, DN, DR, LL); empty where that is not known.
+        tasks: tasks it was trained for (SR, DN, DR, LL, CAR); empty where that is not known.
         facts: what the record should say of it (card, file, sha256).
         card: of a network built from a card: what the card says of its computation; empty where the card stands as it
             did when keys began, so that their draws are found. None for any other network: then it is looked at.
@@ -147,7 +147,7 @@ def as_model(
         name: short name.
         scale: output pixels per input pixel.
         value_range: white of its input and output, 1 or 255.
-        tasks: SR, DN, DR, LL, or empty.
+        tasks: SR, DN, DR, LL, CAR, or empty.
         facts: said in the record.
         identity: your name for what the network computes, as "mine-1", where that cannot be seen (compiled code, code
             without source). Another name for every change of it: draws are found again under the name alone.

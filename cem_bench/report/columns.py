@@ -115,7 +115,7 @@ MEANING = {
     "scene": "name in `conf/scene_table.csv`",
     "image": "the image the scene was cut from: the cluster of every claim",
     "variant": "what the sweep varied beside model, scene, seed and task, as key=value; empty where nothing",
-    "task": "SR, DN, DR, LL or restore",
+    "task": "SR, DN, DR, LL, CAR or restore",
     "seed": "names the draws",
     "label": "model and variant, as in the figures",
     "psnr_roi_db": "PSNR of the ROI under the untouched observation: RGB, float output clipped to 0..1, dB",

@@ -131,7 +131,7 @@ def build_degradation(model: Model) -> Degradation:
     Raises:
         ValueError: if it names none.
     """
-    from cem_bench.inputs.degradations import Bicubic, Noise, Rain
+    from cem_bench.inputs.degradations import Bicubic, Jpeg, LowLight, Noise, Rain
 
     known = model.facts.get("name") in model_zoo.list_models()
     named = model_zoo.card(model.facts["name"]).degradation if known else {}
@@ -143,7 +143,7 @@ def build_degradation(model: Model) -> Degradation:
         known = f"restores {', '.join(model.tasks)}" if model.tasks else "does not say its task"
         raise ValueError(f"{model.name} {known}: choose one, as task=dn50, task=rain_medium or task=sr_x4_same_size.")
     super_resolution = Bicubic(model.scale if model.scale > 1 else 4, restore_size=model.scale == 1)
-    return {"SR": super_resolution, "DN": Noise(), "DR": Rain()}[model.tasks[0]]
+    return {"SR": super_resolution, "DN": Noise(), "DR": Rain(), "LL": LowLight(), "CAR": Jpeg()}[model.tasks[0]]
 
 
 def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> bool:
