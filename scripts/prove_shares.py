@@ -1,8 +1,9 @@
 """Prove sums and shares of a map on the gold maps: bias and coverage at the numbers of draws used.
 
-    python scripts/prove_shares.py [--runs 200] [--resampled 60]
+    python scripts/prove_shares.py [--runs 120] [--resampled 20]
 
-Reads results/statistics/gold_*.npz, of which the truth is known, and writes shares.csv beside them: a row per map,
+Reads results/statistics/gold_*.npz, of which the truth is known, and writes shares.csv and, of it, the page shares.md
+beside them (`--page`: the page alone, of the table that is there). The table has a row per map,
 rule of drawing, quantity and estimator. Columns: map; draws (per block, or "sequential" for as many as the sequential
 rule asks for, "stratified" for the same with donors by stratum); draws_mean (per block); quantity; far_px (what counts
 as far); estimator ("bracket": `stats.shares.map_shares`; "halves": `stats.summaries.map_summary`, whose intervals take
@@ -131,23 +132,52 @@ def prove(name: str, gold: Gold, runs: int, resampled: int) -> pd.DataFrame:
     return table[[*first, *(column for column in table if column not in first)]]
 
 
+def page(table: pd.DataFrame) -> str:
+    """Return the page: the farthest bias and the lowest coverage over the maps, by quantity and rule of drawing."""
+    table = table.assign(draws=table["draws"].astype(str), relative=100 * table["bias"] / table["truth"])
+    order = [str(count) for count in DRAWS]
+    parts = []
+    for title, column, worst, form in (
+        ("Bias, % of the truth, of the map where it is largest", "relative", lambda x: x.loc[x.abs().idxmax()], "+.0f"),
+        ("Coverage of 95 % intervals, %, of the map where it is lowest", "covered", lambda x: x.min(), ".0f"),
+    ):
+        numbers = table.assign(covered=100 * table["coverage"]).groupby(["estimator", "quantity", "draws"])[column]
+        wide = numbers.agg(worst).unstack("draws")[order]
+        parts += [f"## {title}", wide.reset_index().to_markdown(index=False, floatfmt=form)]
+    runs = table.groupby("estimator")["runs"].max()
+    note = (
+        f"Written by `python scripts/prove_shares.py` from shares.csv: {table['map'].nunique()} enumerated maps, "
+        f"{runs['bracket']} runs of the bracket (`stats.shares.map_shares`) and {runs['halves']} of the cross-fit "
+        "halves (`stats.summaries.map_summary`) each, with so many draws per block or as many as the sequential rule "
+        "asks for, uniform or by stratum. A coverage over so few runs is known to 4 and 10 points."
+    )
+    return "\n\n".join(["# Sums and shares of a map, proven on enumerated maps", note, *parts]) + "\n"
+
+
 def main() -> None:
-    """Simulate on every gold map, and write the table."""
+    """Simulate on every gold map, and write table and page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200, help="runs of the bracket per map and number of draws")
-    parser.add_argument("--resampled", type=int, default=60, help="runs of the halves")
+    parser.add_argument("--runs", type=int, default=120, help="runs of the bracket per map and number of draws")
+    parser.add_argument("--resampled", type=int, default=20, help="runs of the halves")
     parser.add_argument("--gold", type=Path, default=RESULTS, help="folder of gold_*.npz")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--page", action="store_true", help="write the page alone, of the table in --out")
     arguments = parser.parse_args()
+    written = arguments.out / "shares.csv"
+    if not arguments.page:
+        simulate(parser, arguments).to_csv(written, index=False, float_format="%.5g")
+    text = page(pd.read_csv(written))
+    (arguments.out / "shares.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def simulate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> pd.DataFrame:
+    """Return the table of all gold maps in the folder that the command names."""
     golds = {path.stem.removeprefix("gold_"): load_gold(path) for path in sorted(arguments.gold.glob("gold_*.npz"))}
     if not golds:
         parser.error(f"no gold_*.npz in {arguments.gold}; write them with scripts/gold.py")
-    table = pd.concat([prove(name, gold, arguments.runs, arguments.resampled) for name, gold in golds.items()])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(arguments.out / "shares.csv", index=False, float_format="%.5g")
-    print(
-        table.pivot_table(index=["quantity", "estimator"], columns="draws", values="coverage", aggfunc="min").round(3)
-    )
+    return pd.concat([prove(name, gold, arguments.runs, arguments.resampled) for name, gold in golds.items()])
 
 
 if __name__ == "__main__":
