@@ -34,7 +34,6 @@ class BlockTable:
         p_none: p of "|effect| >= tol", before correction for the number of blocks.
         verdict: POSITIVE, NEGATIVE, NONE or UNDECIDED (see `verdicts`).
         below_resolution: every draw lies within +-RESOLUTION, or all draws are equal.
-        mean_8bit: mean of the 8-bit outcome's effects, dB; NaN where not given.
         tol: half-width of the region of no effect, dB.
         level: false discovery rate of the verdicts.
         correction: "bh" or "by".
@@ -52,25 +51,14 @@ class BlockTable:
     p_none: Array
     verdict: NDArray[np.int64]
     below_resolution: NDArray[np.bool_]
-    mean_8bit: Array
     tol: float
     level: float
     correction: str
-
-    @property
-    def lean(self) -> NDArray[np.int64]:
-        """The side of tol on which each mean lies, decided or not: what a map without error bars would show."""
-        coloured = np.abs(np.nan_to_num(self.mean)) >= self.tol
-        return np.where(coloured, np.sign(np.nan_to_num(self.mean)), NONE).astype(np.int64)
 
     def counts(self) -> dict[str, int]:
         """Number of blocks of each verdict."""
         codes = {"positive": POSITIVE, "negative": NEGATIVE, "none": NONE, "undecided": UNDECIDED}
         return {name: int((self.verdict == code).sum()) for name, code in codes.items()}
-
-    def columns(self) -> dict[str, NDArray]:
-        """The rows as named columns, ready for a data frame."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
 
 def block_table(
@@ -81,7 +69,6 @@ def block_table(
     labels: Mapping[int, NDArray[np.int64]] | None = None,
     level: float = 0.05,
     correction: Literal["bh", "by"] = "bh",
-    effects_8bit: Mapping[int, Array] | None = None,
 ) -> BlockTable:
     """Return estimate, interval and verdict of every tested block.
 
@@ -93,7 +80,6 @@ def block_table(
         labels: flat block index to the strata of those draws, or None.
         level: false discovery rate, and the error probability of each interval.
         correction: "bh" or "by".
-        effects_8bit: the same draws under the 8-bit outcome, to be reported beside.
 
     Returns:
         The table. A block with no draw, one draw, or draws that are all equal is undecided.
@@ -119,7 +105,6 @@ def block_table(
         for name, values in zip(ESTIMATED, _columns(draws, plain, 1 - level), strict=True):
             rows[name][places] = values
     p = sequential_p_values(effects, tol, looks, labels)
-    eight = [np.mean(effects_8bit[block]) if effects_8bit and len(effects_8bit[block]) else np.nan for block in effects]
     return BlockTable(
         np.array(list(effects), dtype=np.int64),
         np.array([len(draws) for draws in effects.values()], dtype=np.int64),
@@ -128,7 +113,6 @@ def block_table(
         p_none=p.none,
         verdict=decide(p, level, correction),
         below_resolution=np.array([_below(draws) for draws in effects.values()], dtype=bool),
-        mean_8bit=np.array(eight, dtype=np.float64),
         tol=tol,
         level=level,
         correction=correction,

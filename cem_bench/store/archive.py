@@ -3,10 +3,11 @@
 `python -m cem_bench.report keep` after measuring, `python -m cem_bench.report restore` in a clone: then every report
 can be redrawn and judged, and a sweep measures only what is missing.
 
-`OUTPUT/draws/MODEL.parquet` holds the draws of every cell of an experiment (columns of the store and `run`, the run's
-folder; where they are too many for one file, `MODEL.part2.parquet` and so on go on), `MODEL.runs.parquet` what else the
-store knows of them: identity, record, entries of experiments, LAM. Pictures are not kept: those of most scenes may not
-be shipped. `SHA256SUMS` has the hashes of all these files: what does not match is not read.
+`OUTPUT/draws/MODEL.parquet` holds the draws of every cell of an experiment (`run` is the run's folder, `root` the hash
+of its draws; where they are too many for one file, `MODEL.part2.parquet` and so on go on), `MODEL.runs.parquet` what
+else the store knows of them: identity, record, entries of experiments, LAM. `packing` says what is left out: outcomes
+that no entry is of, and donors that are drawn again. Pictures are not kept: those of most scenes may not be shipped.
+`SHA256SUMS` has the hashes of all these files: what does not match is not read.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
+from cem_bench.store import packing
 from cem_bench.store.draws import Store, read_rows, run_key
 from cem_bench.store.files import file_name, inside, write_atomically
 from cem_bench.store.manifest import DamagedError, read_beside, read_identity
+from cem_bench.store.shards import rows_root
 from cem_bench.store.sums import checked_content, read_sums, write_sums
 
 LIMIT_MB = 5.0  # larger files stay out of git
@@ -40,7 +43,7 @@ class Run:
     Attributes:
         identity: what the run key hashes.
         record: who measured it, when, with what.
-        draws: one row a draw, as the store has them.
+        draws: one row per draw, as the store has them, of the outcomes that are kept.
         entries: experiment and file name to the entry of the cell there.
         lam: content of `lam.npz`; empty where LAM was not computed.
     """
@@ -55,6 +58,16 @@ class Run:
     def name(self) -> str:
         """The run's folder in the store."""
         return run_key(self.identity)[:16]
+
+    @property
+    def outcomes(self) -> set[str]:
+        """Those that are kept: the PSNR, and what the entries are of."""
+        return {"psnr", *(str(entry.get("outcome", "psnr")) for entry in self.entries.values())}
+
+    @property
+    def pool(self) -> int | None:
+        """Number of patches of the donor pool."""
+        return (self.record.get("donors") or {}).get("patches")
 
 
 def keep(output: Path) -> list[Path]:
@@ -127,6 +140,11 @@ def read_archive(output: Path, model: str) -> dict[str, Run]:
         run = Run(identity, record, rows, entries, row["lam"])
         if run.name != row["run"]:
             raise DamagedError(f"{path}: run {row['run']} has the identity of {run.name}: restore the file from git.")
+        try:
+            rows = packing.unpacked(rows, identity, run.pool)
+            run.draws = packing.with_outcomes(rows, run.outcomes)
+        except ValueError as error:
+            raise DamagedError(f"{path}: run {run.name}: {error}: restore the file from git.") from error
         runs[run.name] = run
     return runs
 
@@ -165,7 +183,9 @@ def _stored(output: Path, runs: Mapping[str, dict[str, Any]]) -> Iterable[Run]:
         if content is None:
             raise DamagedError(f"{folder / 'record.json'} is gone or damaged: measure the cell again, as before.")
         record = {key: value for key, value in json.loads(content).items() if key not in OF_STORE}
-        yield Run(read_identity(folder), record, rows, entries, read_beside(folder, "lam.npz") or b"")
+        run = Run(read_identity(folder), record, rows, entries, read_beside(folder, "lam.npz") or b"")
+        run.draws = packing.with_outcomes(rows, run.outcomes)
+        yield run
 
 
 def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
@@ -189,10 +209,11 @@ def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:
         | {part: json.dumps(getattr(run, part), sort_keys=True) for part in ("identity", "record", "entries")}
         for name, run in runs.items()
     ]
-    contents = {_part(path, number): content for number, content in enumerate(_parts(runs), start=1)}
+    before = [part for part in _of_draws(path) if part.is_file()]
+    contents = {_part(path, number): content for number, content in enumerate(_parts(runs, len(before)), start=1)}
     contents[path] = _parquet(pd.DataFrame(rows))
     write_sums(folder, {target.name: content for target, content in contents.items()})
-    for old in {*_of_draws(path)} - set(contents):
+    for old in {*before} - set(contents):
         old.unlink(missing_ok=True)
     for target, content in contents.items():
         if len(content) > LIMIT_MB * 1e6:
@@ -202,10 +223,13 @@ def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:
     return list(contents)
 
 
-def _parts(runs: Mapping[str, Run]) -> list[bytes]:
-    """Return the draws of runs as the fewest files that git can hold; a run is not divided, so one may be too large."""
+def _parts(runs: Mapping[str, Run], before: int) -> list[bytes]:
+    """Return the draws of runs as the fewest files that git can hold; a run is not divided, so one may be too large.
+
+    There are no fewer files than before: runs that move between files are new to git.
+    """
     ends, parts = np.cumsum([len(run.draws) for run in runs.values()]), []
-    for count in range(1, len(runs) + 1):
+    for count in range(min(max(before, 1), len(runs)), len(runs) + 1):
         of_part: dict[int, dict[str, Run]] = {}
         for end, (name, run) in zip(ends, runs.items(), strict=True):
             of_part.setdefault(int((end - 1) * count // ends[-1]), {})[name] = run
@@ -216,8 +240,11 @@ def _parts(runs: Mapping[str, Run]) -> list[bytes]:
 
 
 def _draws_file(runs: Mapping[str, Run]) -> bytes:
-    draws = pd.concat([run.draws.assign(run=name) for name, run in runs.items()], ignore_index=True)
-    return _parquet(draws.astype({"run": "category"}))
+    parts = [
+        packing.packed(run.draws, run.identity, run.pool).assign(run=name, root=rows_root(run.draws))
+        for name, run in runs.items()
+    ]
+    return _parquet(pd.concat(parts, ignore_index=True).astype({"run": "category", "root": "category"}))
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
@@ -238,6 +265,9 @@ def _restore(root: Path, run: Run) -> bool:
     names = ["block", "k"]
     here = pd.MultiIndex.from_frame(store.rows[names]) if len(store.rows) else pd.MultiIndex.from_arrays([[], []])
     lacking = run.draws[~pd.MultiIndex.from_frame(run.draws[names]).isin(here)]
+    if len(lacking) and len(store.rows) and set(store.rows.columns) - set(run.draws.columns):
+        warnings.warn(f"{store.folder} holds more of each draw than the archive: it stays as it is", stacklevel=2)
+        lacking = lacking[:0]
     if len(lacking):
         store.append({str(name): np.asarray(column) for name, column in lacking.items()})
         store.write_record(run.record)

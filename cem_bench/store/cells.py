@@ -131,15 +131,12 @@ class StoredCell:
     @cached_property
     def table(self) -> BlockTable:
         """Estimate, interval and verdict of every block that can reach the ROI."""
-        stored = effects_by_block(self.draws, self._taken, "psnr_8bit")
-        eight = {block: self.rule.estimate(stored[block][: len(draws)]) for block, draws in self._taken.items()}
         return block_table(
             self.effects,
             tol=self.entry["tol"],
             looks=self.rule.looks,
             labels=labels_of(self.effects, self._strata(self.effects)),
             correction=self.entry.get("fdr", "bh"),  # entries written before the key existed
-            effects_8bit=eight,
         )
 
     def _strata(self, blocks: Iterable[int]) -> Labels | None:

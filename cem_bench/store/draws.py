@@ -67,6 +67,8 @@ class Store(RunFolder):
             ValueError: if a number is NaN or infinite, or a name is out of range.
         """
         rows = pd.DataFrame(unit)
+        if len(self._rows):  # draws from the archive have fewer outcomes: a run has the same of every draw
+            rows = rows[[name for name in rows if name in self._rows]]
         if fault := fault_of(rows, self.kind, self.limits):
             raise ValueError(f"Rows that are to be stored: {fault}; nothing of this unit is stored.")
         self._waiting.append(rows)
@@ -149,11 +151,16 @@ def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -
     """Split a table of draws into arrays of effects (outcome untouched minus intervened), draw 0 first.
 
     Raises:
-        ValueError: if a block's draws are not 0, 1, 2, ...: the store is damaged.
+        ValueError: if a block's draws are not 0, 1, 2, ...: the store is damaged; if they lack the outcome.
     """
     effects = {block: np.empty(0) for block in blocks}
     if not len(draws):
         return effects
+    if outcome not in draws:
+        raise ValueError(
+            f"The stored draws have no {outcome}: they were restored from the archive, which keeps the outcomes that "
+            "experiments are of. Measure them again in another folder, output=FOLDER."
+        )
     values = (draws[f"{outcome}_untouched"] - draws[outcome]).to_numpy(np.float64)
     for block, rows in draws.groupby("block").indices.items():
         if not np.array_equal(draws["k"].to_numpy()[rows], np.arange(len(rows))):
