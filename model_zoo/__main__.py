@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model_zoo import ZooError, card, list_models
 from model_zoo.cards import FOLDER, MEASURED, TASKS, Card
+from model_zoo.listing import HERE, MISSING, Wanted, select
 from model_zoo.weights import find
 
 RESULTS = Path("results") / "zoo" / "measured.csv"
@@ -18,19 +19,21 @@ def _reach(entry: Card) -> str:
     return "global" if entry.global_statistics else "not computed"
 
 
-def show_list(task: str | None) -> None:
-    """Prints one line a card: task, parameters, reach, global statistics, where the weights are."""
+def show_list(wanted: Wanted) -> None:
+    """Prints one line per card: task, scale, parameters, reach, global statistics, licence, where the weights are."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "task", "scale", "parameters", "reach", "global statistics", "weights")
-    for name in list_models(task):
-        entry = card(name)
+    entries = select(wanted)
+    if not entries:
+        print("no model has all of that; leave a filter out (python -m model_zoo list --help)")
+        return
+    table = Table("model", "task", "scale", "parameters", "reach", "global statistics", "licence", "weights")
+    for entry in entries:
         local = find(entry)
         where = str(local) if local else f"not here: {entry.address or entry.paper}"
-        size = f"{entry.parameters / 1e6:.3f} M"
-        statistics = entry.global_statistics or "none"
-        table.add_row(name, " ".join(entry.tasks), f"x{entry.scale}", size, _reach(entry), statistics, where)
+        facts = (f"x{entry.scale}", f"{entry.parameters / 1e6:.3f} M", _reach(entry), entry.global_statistics or "none")
+        table.add_row(entry.name, " ".join(entry.tasks), *facts, entry.licence, where)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
@@ -61,7 +64,11 @@ def run_verify(names: list[str], images: int, target: Path, keep: bool) -> int:
     from model_zoo.verify import can_measure, measure, read_table, write_table
 
     known = names or [name for name in list_models() if find(card(name)) and can_measure(card(name))]
+    if not known:
+        print("nothing to measure: CEM_WEIGHTS and CEM_DATA name no folder with weights and their test set")
+        return 0
     done, failed = read_table(target), []
+    before = len(done)
     for name in tqdm(known, desc="verify", unit="model"):
         try:
             done.append(measure(card(name), images))
@@ -70,7 +77,8 @@ def run_verify(names: list[str], images: int, target: Path, keep: bool) -> int:
             continue
         write_table(target, done)
         print(f"{done[-1].model}  {done[-1].measured:.4f} dB  {done[-1].images} images", flush=True)
-    for path in (target, FOLDER / MEASURED) if keep else (target,):
+    targets = (target, FOLDER / MEASURED) if keep else (target,)
+    for path in targets if len(done) > before else ():  # nothing measured: no file is touched
         write_table(path, done)
         print(f"written: {path}")
     for line in failed:
@@ -78,11 +86,24 @@ def run_verify(names: list[str], images: int, target: Path, keep: bool) -> int:
     return 1 if failed else 0
 
 
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", choices=TASKS, help="trained for this task")
+    parser.add_argument("--reach", type=int, metavar="PX", help="looks at most so many input pixels far")
+    parser.add_argument(
+        "--global",
+        dest="statistics",
+        metavar="KIND",
+        help="statistics of the whole image: none, any, or a part of the kind's name, as 'channel attention'",
+    )
+    parser.add_argument("--licence", metavar="TEXT", help="a part of the weights' licence, as MIT")
+    parser.add_argument("--weights", choices=(HERE, MISSING), help="the checkpoint is on this machine, or is not")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Reads the command line and does what it says; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model_zoo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="all models").add_argument("--task", choices=TASKS)
+    _add_list(commands.add_parser("list", help="all models, or those with the facts asked for"))
     commands.add_parser("info", help="every fact of one model").add_argument("name")
     verify = commands.add_parser("verify", help="measure PSNR with the weights that are here")
     verify.add_argument("names", nargs="*")
@@ -92,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "list":
-            show_list(chosen.task)
+            show_list(Wanted(chosen.task, chosen.reach, chosen.statistics, chosen.licence, chosen.weights))
         elif chosen.command == "info":
             show_info(chosen.name)
         else:

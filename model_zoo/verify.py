@@ -82,11 +82,15 @@ def write_table(path: Path, results: Iterable[Result]) -> None:
     part.replace(path)
 
 
-def _image(path: Path) -> np.ndarray:
+def _image(path: Path, test: str = "") -> np.ndarray:
+    """An image (h, w, 3) as a test wants it: uint8; of "grey" its luminance and of "Y as grey" Y in equal channels."""
     from PIL import Image
 
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+        colours = picture.convert("RGB")
+        if "Y as grey" in test:
+            return np.repeat(luma(np.asarray(colours))[..., None], 3, axis=2)
+        return np.asarray(colours.convert("L").convert("RGB") if "grey" in test else colours)
 
 
 def folder(entry: Card) -> Path:
@@ -120,35 +124,51 @@ def _first(place: Path, most: int) -> list[Path]:
 
 
 def pairs(entry: Card, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Observation (h, w, 3) float64 in 0..255 and clean image (H, W, 3) uint8 of the test set of a card.
+    """Observation (h, w, 3) float64 in 0..255 and clean image (H, W, 3) in 0..255 of the test set of a card.
 
     Args:
-        entry: its test line begins with the name of the set, and its degradation says how the set is read.
+        entry: its test line begins with the name of the set, and says "grey" (luminance of full swing) or "Y as grey"
+            (studio swing, not rounded) where colours are taken off first; its degradation says how the set is read.
         most: at most so many images, in order of their names.
 
     Yields:
-        One pair an image. Noise is seeded by the image's place in the list, and cut and truncated to 8 bit only where
-        the card says `eight_bit`.
+        One pair per image. Noise is seeded by the image's place in the list, is the same in every channel of a grey
+        image, and is cut and truncated to 8 bit only where the card says `eight_bit`.
     """
     root = folder(entry)
     if "bicubic" in entry.degradation:
         for path in _first(root / "HR", most):
-            clean = _image(path)
-            small = next((root / "LR_bicubic" / f"X{entry.scale}").glob(f"{path.stem}*.png"))
-            height, width = (side * entry.scale for side in _image(small).shape[:2])
-            yield _image(small).astype(np.float64), clean[:height, :width]
+            yield _reduced(entry, path)
     elif "noise" in entry.degradation:
         eight_bit = entry.degradation.get("eight_bit", False)
         for place, path in enumerate(_first(root, most)):
-            clean = _image(path)
-            noise = np.random.Generator(np.random.Philox(place)).normal(0, entry.degradation["noise"], clean.shape)
-            noisy = clean + noise
+            clean = _image(path, entry.test)
+            shape = (*clean.shape[:2], 1) if "grey" in entry.test else clean.shape
+            noisy = clean + np.random.Generator(np.random.Philox(place)).normal(0, entry.degradation["noise"], shape)
             yield (noisy.clip(0, 255).astype(np.uint8).astype(np.float64) if eight_bit else noisy), clean
     elif "rain" in entry.degradation:
         for path in _first(root / "clean", most):
             yield _image(root / "rainy" / path.name).astype(np.float64), _image(path)
     else:
         raise ZooError(f"{entry.name}: no test set for its degradation {dict(entry.degradation)}")
+
+
+def _reduced(entry: Card, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The reduced image, enlarged again bicubically where the card says `restore_size`, and the clean one."""
+    clean, factor = _image(path, entry.test), entry.degradation["bicubic"]
+    folder_of_factor = path.parent.parent / "LR_bicubic" / f"X{factor}"
+    small = _image(next(folder_of_factor.glob(f"{path.stem}*.png")), entry.test).astype(np.float64)
+    height, width = (side * factor for side in small.shape[:2])
+    clean = clean[:height, :width]
+    return (_enlarged(small, height, width) if entry.degradation.get("restore_size") else small), clean
+
+
+def _enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A (h, w, 3) image at another size, bicubic and not rounded."""
+    from PIL import Image
+
+    planes = [Image.fromarray(image[..., place].astype(np.float32)) for place in range(image.shape[2])]
+    return np.stack([np.asarray(p.resize((width, height), Image.Resampling.BICUBIC)) for p in planes], 2).astype(float)
 
 
 def restore(network: "nn.Module", observation: np.ndarray, entry: Card) -> np.ndarray:
@@ -207,8 +227,8 @@ def measure(entry: Card, most: int = 1000) -> Result:
     if record:
         images = min(most, len(_clean_rows(record["check"])))
         return Result(entry.name, images, measure_trained(network, record["check"], _root(), most)["psnr"])
-    on_luma = " Y" in entry.test
-    border = entry.scale if entry.scale > 1 else 0
+    on_luma = " Y" in entry.test and "Y as grey" not in entry.test  # there the images are Y already
+    border = entry.degradation.get("bicubic", 0)
     values = []
     for observation, clean in pairs(entry, most):
         restored = restore(network, observation, entry)
