@@ -7,7 +7,7 @@ beside them (`--page`: the page alone, of the table that is there). The table ha
 rule of drawing, quantity and estimator. Columns: map; draws (per block, or "sequential" for as many as the sequential
 rule asks for, "stratified" for the same with donors by stratum); draws_mean (per block); quantity; far_px (what counts
 as far); estimator ("bracket": `stats.shares.map_shares`; "halves": `stats.summaries.map_summary`, whose intervals take
-200 resamples per map, hence fewer runs); runs; told (share of the runs with a value); truth; mean, bias (mean - truth)
+200 resamples per map, hence fewer runs); runs; known (share of the runs with a value); truth; mean, bias (mean - truth)
 and sd (over runs) of the estimate; floor and ceiling (means; of the bracket); coverage (share of the runs whose 95 %
 interval holds the truth; an unknown interval is the whole range and holds it) and width (median) of the intervals.
 Sums are in dB, shares in 0..1.
@@ -61,12 +61,13 @@ def sampled(gold: Gold, count: int | str, runs: int) -> list[dict[int, np.ndarra
     """Return the draws of every block in every run, by a fixed number per block or by a sequential rule."""
     rng = np.random.default_rng([24, runs])
     if isinstance(count, int):
-        return [dict(enumerate(one)) for one in draw(gold.effects, runs, count, rng)[0]]
+        return [dict(enumerate(effects)) for effects in draw(gold.effects, runs, count, rng)[0]]
     rule = Sequential(maximum=STRATIFIED) if count == "stratified" else Sequential()
     draws, labels = draw(gold.effects, runs, rule.maximum, rng, gold.strata if count == "stratified" else None)
     spent = replay_sequential(draws, gold.truth, rule.looks, labels).draws
     return [
-        {block: effects[: n[block]] for block, effects in enumerate(one)} for one, n in zip(draws, spent, strict=True)
+        {block: effects[: counts[block]] for block, effects in enumerate(run)}
+        for run, counts in zip(draws, spent, strict=True)
     ]
 
 
@@ -76,31 +77,31 @@ def rows(
     truth: dict[str, float],
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per quantity for one estimator at one rule of drawing."""
-    found = [estimate(one) for one in maps]
-    spent = float(np.mean([len(effects) for one in maps for effects in one.values()]))
-    for name in found[0]:
-        yield {"draws_mean": spent, "quantity": name, **scored([one[name] for one in found], truth[name])}
+    estimates = [estimate(effects) for effects in maps]
+    spent = float(np.mean([len(draws) for effects in maps for draws in effects.values()]))
+    for name in estimates[0]:
+        yield {"draws_mean": spent, "quantity": name, **scored([run[name] for run in estimates], truth[name])}
 
 
-def scored(found: Sequence[Any], truth: float) -> dict[str, Any]:
+def scored(runs: Sequence[Any], truth: float) -> dict[str, Any]:
     """Return bias and coverage of one quantity over runs, each with value, low, high, and maybe floor and ceiling."""
-    value, low, high = (np.array([getattr(one, end) for one in found]) for end in ("value", "low", "high"))
-    told, mean = np.isfinite(value), float(np.nanmean(value)) if np.isfinite(value).any() else np.nan
+    value, low, high = (np.array([getattr(run, end) for run in runs]) for end in ("value", "low", "high"))
+    known, mean = np.isfinite(value), float(np.nanmean(value)) if np.isfinite(value).any() else np.nan
     bracket = {
-        side: float(np.nanmean([getattr(one, side, np.nan) for one in found])) if hasattr(found[0], side) else np.nan
+        side: float(np.nanmean([getattr(run, side, np.nan) for run in runs])) if hasattr(runs[0], side) else np.nan
         for side in ("floor", "ceiling")
     }
-    covered = ~told | ((low <= truth) & (truth <= high))
+    covered = ~known | ((low <= truth) & (truth <= high))
     return {
-        "runs": len(found),
-        "told": told.mean(),
+        "runs": len(runs),
+        "known": known.mean(),
         "truth": truth,
         "mean": mean,
         "bias": mean - truth,
         "sd": float(np.nanstd(value)),
         **bracket,
         "coverage": covered.mean(),
-        "width": float(np.median((high - low)[told])) if told.any() else np.nan,
+        "width": float(np.median((high - low)[known])) if known.any() else np.nan,
     }
 
 

@@ -139,7 +139,7 @@ def claim_p(values: ArrayLike, clusters: ArrayLike, expected: Expected, seed: in
     """Return the p beside a claim with a direction: two-sided, of "symmetric about 0", by sign flips of whole images.
 
     Args:
-        values: (n,) one number a scene: a difference of two models, or a quantity whose null is 0.
+        values: (n,) a number per scene: a difference of two models, or a quantity whose null is 0.
         clusters: (n,) image of each scene; ROIs of one image are one cluster.
         expected: as `claim_verdict`.
         seed: names random flips of more than 20 images.

@@ -21,7 +21,7 @@ def geometric_mean(
     """Return the geometric mean of positive sums over images with its interval.
 
     Args:
-        values: (n,) one positive number a scene, as a sum of positive effects in dB.
+        values: (n,) a positive number per scene, as a sum of positive effects in dB.
         clusters: (n,) image of each scene; ROIs of one image are one cluster.
         confidence: of the interval, in (0, 1).
         seed: names the resamples.
@@ -43,16 +43,16 @@ def geometric_mean(
     if not resolution > 0:
         raise ValueError(f"resolution: got {resolution}, expected a positive number in the unit of the values")
     logarithms = np.log(np.maximum(checked(values), resolution))
-    one = cluster_mean(logarithms, clusters, confidence=confidence, seed=seed)
-    mean, low, high = (float(np.exp(end)) for end in (one.mean, one.low, one.high))
-    return ClusterMean(mean, low, high, one.clusters)
+    middle = cluster_mean(logarithms, clusters, confidence=confidence, seed=seed)
+    mean, low, high = (float(np.exp(end)) for end in (middle.mean, middle.low, middle.high))
+    return ClusterMean(mean, low, high, middle.clusters)
 
 
 def cluster_median(values: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95) -> ClusterMean:
     """Return the median over images with an interval that needs no shape of the distribution.
 
     Args:
-        values: (n,) one number a scene, in any unit.
+        values: (n,) a number per scene, in any unit.
         clusters: (n,) image of each scene; ROIs of one image are one cluster, of which the mean is taken.
         confidence: of the interval, in (0, 1).
 

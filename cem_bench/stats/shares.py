@@ -52,7 +52,7 @@ class Bracketed:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Blocks of one number of draws.
+    """Blocks of the same number of draws.
 
     Attributes:
         draws: (m, n) effects, dB.
@@ -110,10 +110,10 @@ def map_shares(
     if any(len(draws) < 2 for draws in effects.values()):
         return dict.fromkeys(SUMS, _unknown(ANY)) | dict.fromkeys(SHARES, _unknown(SHARE))
     groups = _grouped(effects, distance, far_px)
-    found = {name: _bracketed(groups, (name, None), confidence) for name in SUMS}
-    told = found["size_sum_db"].low > 0
-    return found | {
-        name: _bracketed(groups, (part, "size_sum_db"), confidence) if told else _unknown(SHARE)
+    sums = {name: _bracketed(groups, (name, None), confidence) for name in SUMS}
+    exceeds_noise = sums["size_sum_db"].low > 0
+    return sums | {
+        name: _bracketed(groups, (part, "size_sum_db"), confidence) if exceeds_noise else _unknown(SHARE)
         for name, part in SHARES.items()
     }
 
@@ -139,7 +139,7 @@ def _bracketed(groups: list[_Group], names: tuple[str, str | None], confidence: 
     """Bracket a sum, or a ratio of two: `names` of the part and of the whole, None for the sum itself."""
     floor, ceiling = (_estimate(groups, names, side) for side in (True, False))
     scale = ANY if names[1] is None else SHARE
-    ends = [_ends(*one, scale, confidence) for one in (floor, ceiling)]
+    ends = [_ends(*estimate, scale, confidence) for estimate in (floor, ceiling)]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     return Bracketed((floor[0] + ceiling[0]) / 2, low, high, floor[0], ceiling[0])
 
@@ -153,8 +153,8 @@ def _estimate(groups: list[_Group], names: tuple[str, str | None], floor: bool) 
         whole = [SUMS[names[1]](sign, group.far) for sign, group in zip(signs, groups, strict=True)]
         total = _sum(groups, whole)
         value = value / total if total else np.nan
-        weights = [(one - value * all_of_it) / total for one, all_of_it in zip(part, whole, strict=True)]
-    pieces = [_variance(*one) for one in zip(groups, weights, signs, strict=True)]
+        weights = [(own - value * full) / total for own, full in zip(part, whole, strict=True)]
+    pieces = [_variance(*block) for block in zip(groups, weights, signs, strict=True)]
     variance = sum(float(piece.sum()) for piece in pieces)
     spread = sum(
         float((piece**2).sum()) / (group.draws.shape[1] - 1) for piece, group in zip(pieces, groups, strict=True)
