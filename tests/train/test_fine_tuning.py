@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import model_zoo
-from cem_bench.degrade import Noise
+from cem_bench.inputs.degradations import Noise
 from model_zoo.cards import registry
 from model_zoo.errors import ZooError
 from model_zoo.training import Crops, Recipe, train, warm_start
