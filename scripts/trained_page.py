@@ -6,24 +6,13 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
-from cem_bench.report.render import table as markdown
+from cem_bench.report.render import render
 
 CONF = Path(__file__).parents[1] / "conf" / "train"
 # dB of PSNR on a CPU, from the plan of the families; of rain above the rainy input
 AIMS = {"cbsd68_dn50": 26.8, "set5_x4": 30.5}
 ABOVE_INPUT = {"bsds500val_rain": 8.0}
 SEEDS = {"rcan_dn_ca": 3, "rcan_dn_none": 3, "rcan_sr_ca": 3, "rcan_sr_none": 3}  # trainings planned; others one
-ABOUT = """\
-# Networks trained here
-
-Matched families, each of which differs in one thing; recipe, seeds and images: \
-[model_zoo/weights](../../model_zoo/weights/README.md). PSNR of 8-bit output, dB (Y of BT.601 without a border of 4 px \
-for SR, RGB otherwise), mean over the trainings (seeds) with the lowest and highest; 'above input': the same minus the \
-observation, enlarged bicubically where the network enlarges. Minutes of training are of wall clock, on one thread \
-beside other work. The light RCAN's single DN member is the RCAN DN of attention everywhere."""
-END = """\
-Again: `python scripts/measure_trained.py DATA`; what is in `trained.csv` with the same weights is not measured anew. \
-`measured.csv` is of the published networks: `python -m model_zoo verify`."""
 
 
 def page(table: pd.DataFrame, unmeasured: Sequence[tuple[str, str]] = ()) -> str:
@@ -33,26 +22,25 @@ def page(table: pd.DataFrame, unmeasured: Sequence[tuple[str, str]] = ()) -> str
         table: the rows of trained.csv.
         unmeasured: networks and tests that have no row there yet.
     """
-    parts = [ABOUT, *(part for test in dict.fromkeys(table["test"]) for part in of_test(test, table))]
     gap = table["difference_db"].abs().max()
-    parts.append(f"Measured again, PSNR differs from that of the training's end by at most {gap:.4f} dB.")
-    parts.append("![PSNR against reach, by family; below, against the tasks trained for, by test.](trained_reach.png)")
-    if unmeasured:
-        parts.append(f"Not measured again yet: {', '.join(f'{name} on {test}' for name, test in unmeasured)}.")
-    if missing := list(untrained({*table["name"], *(name for name, _ in unmeasured)})):
-        parts.append(f"Not trained yet (`scripts/train_queue.sh`): {', '.join(missing)}.")
-    return "\n\n".join([*parts, END]) + "\n"
+    return render(
+        "trained",
+        tests=[of_test(test, table) for test in dict.fromkeys(table["test"])],
+        gap=f"{gap:.4f}",
+        unmeasured=[f"{name} on {test}" for name, test in unmeasured],
+        untrained=list(untrained({*table["name"], *(name for name, _ in unmeasured)})),
+    )
 
 
-def of_test(test: str, table: pd.DataFrame) -> Iterator[str]:
-    """Yield heading and table of one test."""
+def of_test(test: str, table: pd.DataFrame) -> dict[str, object]:
+    """Return name, PSNR of the input, aim and table of one test."""
     rows = table[table["test"] == test]
     observed = rows["input_psnr"].iloc[0]
     aim = AIMS.get(test, observed + ABOVE_INPUT[test] if test in ABOVE_INPUT else None)
-    yield f"## {test}: input {observed:.2f} dB" + (f", aim {aim:.2f} dB" if aim else "")
     members = rows.groupby(["family", "member"], sort=False)
     lines = [{"family": family, "member": member, **of_member(part, aim)} for (family, member), part in members]  # pyright: ignore
-    yield str(markdown(pd.DataFrame(lines)))
+    shown = "" if aim is None else f"{aim:.2f}"
+    return {"name": test, "input": f"{observed:.2f}", "aim": shown, "rows": pd.DataFrame(lines)}
 
 
 def of_member(part: pd.DataFrame, aim: float | None) -> dict[str, str]:

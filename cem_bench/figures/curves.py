@@ -265,8 +265,18 @@ def forest_plot(claims: pd.DataFrame) -> Figure:
     return figure
 
 
+VERDICT_COLOURS = {
+    "exceeds the margin": "#0173b2",
+    "present": "#56b4e9",
+    "negligible": "black",
+    "opposite": "#d55e00",
+    "unknown": "0.4",
+    "not judged": "0.65",
+}
+
+
 def _claim(axis: Axes, row: dict[Any, Any]) -> None:
-    colour = {"supports": "#0173b2", "contradicts": "#d55e00", "undecided": "0.4"}[row["verdict"]]
+    colour = VERDICT_COLOURS[row["verdict"]]
     margin = row["margin"]
     ends = [end for end in (row["low"], row["high"], row["estimate"], 0.0) if np.isfinite(end)]
     edges = [-margin, margin] if row["expected"] == "equal" else [margin]

@@ -1,4 +1,4 @@
-"""Pictures of maps, in the published look (method.md, "Show"). No torch."""
+"""Pictures of maps, in the published look (docs/method.md, "Show"). No torch."""
 
 from __future__ import annotations
 

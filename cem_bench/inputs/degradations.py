@@ -67,7 +67,7 @@ class Bicubic(Unplaced):
         return self.factor * (5 if self.restore_size else 3)
 
     def spread(self, block: Rect, size: tuple[int, int]) -> Rect:
-        """Return the block alone, as the method does: what the kernel carries beyond it is not pasted (method.md)."""
+        """Return the block alone, as the paper does: what the kernel carries beyond is not pasted (docs/method.md)."""
         return block
 
     def __call__(self, clean: np.ndarray) -> np.ndarray:

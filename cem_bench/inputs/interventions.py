@@ -62,7 +62,7 @@ def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donor
     Returns:
         (n, b', b', 3) uint8, or the larger part that the degradation spreads the donors to.
 
-    Source: method.md, "LV intervention"; the reference code's shortcuts are in `reference_patches`.
+    Source: docs/method.md, "LV intervention"; the reference code's shortcuts are in `reference_patches`.
     """
     size = clean.shape[0], clean.shape[1]
     part = pasted(degradation, block, size)

@@ -105,7 +105,7 @@ def on_lattice(part: Rect, lattice: int, size: tuple[int, int]) -> Rect:
 
 
 def truncated(image: np.ndarray) -> np.ndarray:
-    """Clip to 0..1 and truncate to 8 bit, as the reference code does (method.md)."""
+    """Clip to 0..1 and truncate to 8 bit, as the reference code does (docs/method.md)."""
     return (np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 

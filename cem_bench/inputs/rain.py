@@ -27,7 +27,7 @@ RAIN_LEVELS: dict[str, dict[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class Rain(Placed):
-    """Generated rain streaks added to the image (method.md, table of tasks).
+    """Generated rain streaks added to the image (docs/method.md, table of tasks).
 
     Attributes:
         level: small, medium (the published setting), large, or random (one of the three, by the seed).
@@ -62,7 +62,7 @@ def rain_layer(level: str, seed: int, height: int, width: int) -> tuple[np.ndarr
         The layer (height, width) float64 in 0..255, and its parameters: amount (share of seed pixels), length and
         width of a streak in pixels, angle in degrees from the vertical, beta (strength when added).
 
-    Source: method.md, "degraded input" of DR.
+    Source: docs/method.md, "degraded input" of DR.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     spans = RAIN_LEVELS[str(rng.choice(list(RAIN_LEVELS))) if level == "random" else level]

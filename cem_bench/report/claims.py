@@ -1,4 +1,4 @@
-"""Every insight as a hypothesis that was stated beforehand, with estimate, interval, p, clusters and verdict."""
+"""Every insight as hypotheses with margins: estimate, interval, p, images, trainings, and the word on each."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from cem_bench.report.columns import signed_estimate
 from cem_bench.report.earlier import read_table
 from cem_bench.report.experiment import read_conf
 from cem_bench.report.render import Markdown, escaped, render
-from cem_bench.report.tables import KEYS
-from cem_bench.stats.compare import crossed_mean, sign_flip
+from cem_bench.report.tables import KEYS, admission
+from cem_bench.stats.claim_verdicts import NOT_JUDGED, ClaimVerdict, Evidence, claim_p, claim_verdict, holm
+from cem_bench.stats.compare import crossed_mean
 from cem_bench.store.draws import write_atomically
 
-EXPECTED = {"greater": "above", "less": "below", "equal": "within"}
+NOT_MEASURED = "not measured"
+FLOORED = ("_db", "_share", "_px")  # ends of the names of quantities that cannot fall below 0, PSNR aside
+EMPTY = {"estimate": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "images": 0, "trainings": 0}
 
 
-def trainings(named: str | Sequence[str]) -> list[str]:
-    """Return the checkpoints of one architecture."""
-    return [named] if isinstance(named, str) else list(named)
+def trainings(named: str | Sequence[str] | None) -> list[str]:
+    """Return the checkpoints of one architecture; none where none is named."""
+    return [] if named is None else [named] if isinstance(named, str) else list(named)
 
 
 def by_training_and_image(table: pd.DataFrame, claim: Mapping[str, Any]) -> pd.DataFrame:
@@ -34,16 +37,13 @@ def by_training_and_image(table: pd.DataFrame, claim: Mapping[str, Any]) -> pd.D
         table: `cells.csv` of the claim's experiment.
         claim: from `conf/claims.yaml`.
     """
-    if claim.get("task"):
-        table = table[table["task"] == claim["task"]]
-    first = trainings(claim["first"])
-    second = trainings(claim["second"]) if claim.get("second") else [None] * len(first)
+    first, second = trainings(claim["first"]), trainings(claim.get("second"))
     rows = {}
-    for number, (one, other) in enumerate(zip(first, second, strict=True)):
-        values = _values(table, one, claim["quantity"])
-        gap = values if other is None else (values - _values(table, other, claim["quantity"])).dropna()
-        if len(gap):
-            rows[number] = gap.groupby(level="image").mean()
+    for number, (model, other) in enumerate(zip(first, second or [None] * len(first), strict=True)):
+        values = _values(table, model, claim["quantity"])
+        gap = values if other is None else values - _values(table, other, claim["quantity"])
+        if gap.notna().any():
+            rows[number] = gap.dropna().groupby(level="image").mean()
     return pd.DataFrame(rows).T.dropna(axis=1)
 
 
@@ -51,56 +51,93 @@ def _values(table: pd.DataFrame, model: str, quantity: str) -> pd.Series:
     return table[table["model"] == model].set_index(KEYS)[quantity]
 
 
-def verdict(low: float, high: float, expected: str, margin: float) -> str:
-    """Return supports, contradicts or undecided for an interval against what is expected.
+def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any]:
+    """Return the row of one claim: estimate, interval, p, images, trainings, the word on it and why no stronger one.
 
     Args:
-        low: lower end.
-        high: upper end; NaN ends are undecided.
-        expected: greater (than the margin), less (than the margin) or equal (within +-margin).
-        margin: in the quantity's unit.
-
-    Raises:
-        ValueError: for another expectation.
+        claim: from `conf/claims.yaml`.
+        output: folder of the results.
+        level: of the interval.
     """
-    if expected not in EXPECTED:
-        raise ValueError(f"expected is {expected!r}; one of {', '.join(EXPECTED)}")
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return "undecided"
-    if expected == "equal":
-        inside, outside = -margin < low and high < margin, low > margin or high < -margin
-    else:
-        above, below = low > margin, high < margin
-        inside, outside = (above, below) if expected == "greater" else (below, above)
-    return "supports" if inside else "contradicts" if outside else "undecided"
-
-
-def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any]:
-    """Return the row of one claim: estimate, interval, p, clusters, verdict or "not measured", and why undecided."""
-    row = {"id": claim["id"], "insight": claim["insight"], "says": claim["says"], "experiment": claim["experiment"]}
-    row |= {"quantity": claim["quantity"], "expected": claim["expected"], "margin": claim["margin"]}
-    row["stated"] = claim.get("stated", "before measuring")
-    row["unit"] = "px" if claim["quantity"].endswith("px") else "dB"
-    path = output / claim["experiment"] / "cells.csv"
-    empty = {"estimate": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "images": 0, "trainings": 0}
-    empty |= {"verdict": "not measured", "why": ""}
-    if not path.is_file():
-        return row | empty
-    table = by_training_and_image(read_table(path), claim)
-    if table.empty:
-        return row | empty
-    mean = crossed_mean(table.to_numpy(float), confidence=level)
+    names = ("id", "insight", "says", "experiment", "quantity", "expected", "margin")
+    row: dict[str, Any] = {name: claim[name] for name in names}
+    row |= {"stated": claim.get("stated", "before measuring"), "unit": unit_of(claim["quantity"])}
+    table = read_table(output / claim["experiment"] / "cells.csv")
+    if claim["quantity"] not in table:
+        return row | EMPTY | {"verdict": NOT_MEASURED, "why": ""}
+    if claim.get("task"):
+        table = table[table["task"] == claim["task"]]
+    values = by_training_and_image(table, claim)
+    if values.empty:
+        return row | EMPTY | {"verdict": NOT_MEASURED, "why": ""}
+    mean = crossed_mean(values.to_numpy(float), confidence=level)
     low, high = (end if np.isfinite(end) else np.nan for end in (mean.low, mean.high))
-    centre = 0.0 if claim["expected"] == "equal" else claim["margin"]
-    p = sign_flip(table.mean().to_numpy(float) - centre)
-    found = verdict(low, high, claim["expected"], claim["margin"])
-    why = "" if found != "undecided" else "too few images" if np.isnan(low) else "the interval holds the margin"
-    if found != "undecided" and claim["expected"] != "equal" and p > 1 - level:
-        found, why = "undecided", "sign flips of the images do not confirm it"
-    if claim.get("about") == "training" and len(table) < 2:
-        found, why = "undecided", "one training each: what differs may be training noise"
-    counts = {"images": table.shape[1], "trainings": len(table)}
-    return row | {"estimate": mean.mean, "low": low, "high": high, "p": p} | counts | {"verdict": found, "why": why}
+    by_image = values.mean().to_numpy(float) - threshold(claim)
+    p = claim_p(by_image, values.columns.to_numpy(str), claim["expected"])
+    row |= {"estimate": mean.mean, "low": low, "high": high, "p": p}
+    verdict = _verdict(claim, table, Evidence(low, high, p, len(values)), level)
+    if verdict.word == NOT_JUDGED:
+        row["p"] = np.nan
+    counts = {"images": values.shape[1], "trainings": len(values)}
+    return row | counts | {"verdict": verdict.word, "why": verdict.why}
+
+
+def unit_of(quantity: str) -> str:
+    """Return the unit of a quantity; "" of a share."""
+    return "px" if quantity.endswith("px") else "" if quantity.endswith("share") else "dB"
+
+
+def threshold(claim: Mapping[str, Any]) -> float:
+    """Return what a quantity itself is held against: the margin of a claim that compares no two networks, else 0."""
+    return 0.0 if claim.get("second") else float(claim["margin"])
+
+
+def _verdict(claim: Mapping[str, Any], table: pd.DataFrame, evidence: Evidence, level: float) -> ClaimVerdict:
+    """Return the word, or that the claim is not judged: a sum, a margin out of reach, or what `claim_verdict` says."""
+    if claim["quantity"].endswith("_mass_db"):
+        return ClaimVerdict(NOT_JUDGED, "a sum: too low at few draws, and not the effect of all blocks together")
+    if why := out_of_reach(table, claim):
+        return ClaimVerdict(NOT_JUDGED, why)
+    admitted = admission(table)
+    named = [*trainings(claim["first"]), *trainings(claim.get("second"))]
+    failed = admitted.loc[admitted["model"].isin(named) & ~admitted["admitted"], "model"]
+    shift, about = threshold(claim), claim.get("about") == "training"
+    shifted = Evidence(evidence.low - shift, evidence.high - shift, evidence.p, evidence.trainings, failed.empty)
+    margin = claim["margin"] if claim.get("second") else 0.0
+    found = claim_verdict(shifted, claim["expected"], margin, about_training=about, level=1 - level)
+    return found if failed.empty else ClaimVerdict(found.word, f"restores worse than its input: {', '.join(failed)}")
+
+
+def out_of_reach(table: pd.DataFrame, claim: Mapping[str, Any]) -> str:
+    """Return why no difference of the claim's networks could reach its margin; "" where one could.
+
+    A quantity that cannot fall below 0 differs by at most the larger of its two means, and exceeds by at most the
+    first's.
+
+    Args:
+        table: `cells.csv` of the claim's experiment and task.
+        claim: from `conf/claims.yaml`.
+    """
+    quantity = claim["quantity"]
+    if not claim.get("second") or quantity.startswith("psnr") or not quantity.endswith(FLOORED):
+        return ""
+    sides = [trainings(claim[name]) for name in ("first", "second")]
+    means = [float(table.loc[table["model"].isin(side), quantity].mean()) for side in sides]
+    largest = {"greater": means[0], "less": means[1], "equal": max(means)}[claim["expected"]]
+    unit = unit_of(quantity)
+    return f"margin out of reach: the quantity is {largest:.2g} {unit}".rstrip() if largest < claim["margin"] else ""
+
+
+def judged(output: Path) -> pd.DataFrame:
+    """Return all claims of `conf/claims.yaml`, one row each, with Holm's p over those that are judged.
+
+    Args:
+        output: folder of the results.
+    """
+    stated = read_conf("claims")
+    claims = pd.DataFrame([judge(claim, output, stated["level"]) for claim in stated["claims"]])
+    claims.insert(claims.columns.get_loc("p") + 1, "p_holm", holm(claims["p"].to_numpy(float)))  # pyright: ignore
+    return claims
 
 
 def write_claims(output: Path) -> list[Path]:
@@ -112,8 +149,7 @@ def write_claims(output: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    stated = read_conf("claims")
-    claims = pd.DataFrame([judge(claim, output, stated["level"]) for claim in stated["claims"]])
+    stated, claims = read_conf("claims"), judged(output)
     write_atomically(output / "claims.csv", claims.to_csv(index=False, float_format="%.5g").encode())
     figures, insights, folder = [], [], output / "claims"
     for insight in stated["insights"]:
@@ -123,16 +159,33 @@ def write_claims(output: Path) -> list[Path]:
             figures += save_figure(curves.forest_plot(own[own["images"] > 0]), folder / stem)
         figure = f"{stem}.png" if own["images"].any() else ""
         insights.append({**insight, "figure": figure, "claims": printed_claims(own)})
-    text = render("claims", insights=insights, level=f"{100 * stated['level']:.0f}")
+    failed = refused(output, {claim["experiment"] for claim in stated["claims"]})
+    text = render(
+        "claims", insights=insights, level=f"{100 * stated['level']:.0f}", refused=failed if len(failed) else None
+    )
     write_atomically(folder / "README.md", text.encode())
     return [output / "claims.csv", *figures, folder / "README.md"]
+
+
+def refused(output: Path, experiments: set[str]) -> pd.DataFrame:
+    """Return the networks that have no verdict in a task, since they restore worse than their input there.
+
+    Args:
+        output: folder of the results.
+        experiments: of the claims.
+    """
+    tables = [read_table(output / name / "cells.csv") for name in sorted(experiments)]
+    rows = pd.concat([admission(table) for table in tables if len(table)] or [admission(pd.DataFrame())])
+    failed = rows[~rows["admitted"].astype(bool)].drop_duplicates(["model", "task"])
+    better = [f"{row['better']} of {row['images']}" for row in failed.to_dict("records")]
+    return pd.DataFrame({"network": failed["model"], "task": failed["task"], "images better than the input": better})
 
 
 def printed_claims(claims: pd.DataFrame) -> pd.DataFrame:
     """Return claims as the page prints them.
 
     Args:
-        claims: rows of `judge`.
+        claims: rows of `judged`.
     """
     return pd.DataFrame([_printed(row) for row in claims.to_dict("records")])
 
@@ -142,12 +195,14 @@ def _printed(row: Mapping[Any, Any]) -> dict[str, object]:
     word = {"greater": ">", "less": "<", "equal": "within ±"}[row["expected"]]
     measured = f"{signed_estimate(row['estimate'], row['low'], row['high'])} {row['unit']}" if row["images"] else "-"
     page = f"[{escaped(row['quantity'])}](../{row['experiment']}/README.md)"
+    p, adjusted = (Markdown(f"{row[name]:.2g}" if np.isfinite(row[name]) else "-") for name in ("p", "p_holm"))
     return {
         "id": row["id"],
         "claim": f"{row['says']}{stated}",
         "number": Markdown(f"{page} {escaped(word)} {row['margin']:g}"),
-        "measured": Markdown(measured),
-        "p": Markdown(f"{row['p']:.2g}" if np.isfinite(row["p"]) else "-"),
+        "measured": Markdown(measured.strip()),
+        "p": p,
+        "Holm": adjusted,
         "images": int(row["images"]),
         "trainings": int(row["trainings"]),
         "verdict": row["verdict"] + (f": {row['why']}" if row["why"] else ""),

@@ -46,6 +46,7 @@ PRINTED = {
     "task": Column("task"),
     "images": Column("images"),
     "cells": Column("cells"),
+    "images_better": Column("images better than input"),
     "draws": Column("draws"),
     "psnr_roi_db": _db("PSNR of ROI"),
     "psnr_gain_db": _db("above the others there"),
@@ -129,6 +130,9 @@ MEANING = {
     "net_mass_db": "sum over blocks of the effects, dB",
     "size_db": "sum over blocks of |effect|, cross-fit, dB",
     "far_mass_db": "the part of size_db from blocks more than 16 px from the ROI, dB",
+    "harm_share": "the part of the sum of |effect| that harms, 0 to 1: the middle of a floor and a ceiling "
+    "(`stats.shares`), whose intervals `_low` and `_high` hold; empty where the sum does not exceed its noise",
+    "far_share": "the part of the sum of |effect| from blocks more than 16 px from the ROI, 0 to 1; the same",
     "peak_db": "|effect| of the largest block: chosen by one half of the draws, measured by the other, dB",
     "gini": "Gini coefficient of |effect| over all blocks outside the ROI (ranks of one half, sizes of the other)",
     "di": "diffusion index (1 - gini) x 100, %",
@@ -159,6 +163,7 @@ MEANING = {
     "run_key": "first 16 digits of the run key: the folder in the store",
     "images": "number of images (clusters)",
     "cells": "number of cells",
+    "images_better": "images on which the ROI is restored better than it was observed; empty where sizes differ",
     "commit": "of this repository, at which the cell was measured",
     "seconds": "of wall clock that measuring the cell took; draws that the store held already take none",
     "lam_on_helping": "in `lam.csv`: share of |LAM| outside the ROI that lies on blocks of mean effect >= tol",
@@ -173,6 +178,7 @@ MEANING = {
     "high": "upper end of the 95 % interval",
     "distance_px": "distance of a ring of blocks to the ROI: it holds the pixels from one block less to this, clean px",
     "p_ring": "the p of one ring, corrected for the number of rings (largest over the rings)",
+    "p_holm": "p corrected by Holm over all judged claims",
     "p": "two-sided p by sign flips of whole images",
 }
 

@@ -17,7 +17,15 @@ from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store.cells import StoredCell, read_cells
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
-PAIRED = ("psnr_roi_db", "positive_mass_db", "negative_mass_db", "far_mass_db", "r90_px")
+PAIRED = (
+    "psnr_roi_db",
+    "positive_mass_db",
+    "negative_mass_db",
+    "far_mass_db",
+    "harm_share",
+    "far_share",
+    "r90_px",
+)
 
 
 @dataclass(frozen=True, eq=False)

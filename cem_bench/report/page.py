@@ -15,7 +15,7 @@ from cem_bench.report.coloured import FEW, coloured_table
 from cem_bench.report.columns import UNKNOWN
 from cem_bench.report.experiment import Experiment
 from cem_bench.report.render import Markdown, code_span, escaped, listed, render
-from cem_bench.report.tables import is_ablation, uneven
+from cem_bench.report.tables import admission, is_ablation, uneven
 from cem_bench.stats.verdicts import CORRECTIONS
 from cem_bench.store import maps
 
@@ -58,6 +58,7 @@ def page(experiment: Experiment, figures: Sequence[Path], stay: Sequence[str]) -
         verdicts=bool(options.get("verdicts")),
         uneven=uneven(experiment.summary) and not options.get("verdicts"),
         few=FEW.n,
+        refused=_refused(experiment),
         **_tables(experiment),
         missing=missing(experiment),
         earlier=len(experiment.earlier),
@@ -85,6 +86,13 @@ def _tables(experiment: Experiment) -> dict[str, pd.DataFrame | None]:
     return {name: rows if rows is not None and len(rows) else None for name, rows in found.items()}
 
 
+def _refused(experiment: Experiment) -> list[str]:
+    """Return the networks that restore worse than their input, with their task."""
+    rows = admission(experiment.table)
+    failed = rows[~rows["admitted"].astype(bool)].to_dict("records")
+    return [f"{row['model']} in {row['task']} ({row['better']} of {row['images']} images better)" for row in failed]
+
+
 def _areas(experiment: Experiment) -> pd.DataFrame:
     """Return the area of the blocks that hold part of the ROI, px, a row a cell."""
     rows = [
@@ -97,7 +105,7 @@ def _areas(experiment: Experiment) -> pd.DataFrame:
 def setting(experiment: Experiment) -> dict[str, str]:
     """Return what was measured on what, by name."""
     entry, table, cells = experiment.cells[0].entry, experiment.table, experiment.cells
-    corrections = {cell.table.correction for cell in cells} - {"bh"}
+    corrections = {cell.entry.get("fdr", "bh") for cell in cells} - {"bh"}
     facts = {
         "networks": str(table["model"].nunique()),
         "scenes": f"{table['scene'].nunique()} of {table['image'].nunique()} images (the clusters of every interval)",

@@ -14,46 +14,60 @@ from cem_bench.report.tables import uneven
 from cem_bench.store.quantities import over_images
 
 LEVEL = 0.05
-HEAD = ("label", "task", "images", "cells")
-SUMS = (
-    "psnr_roi_db",
-    "psnr_gain_db",
-    "positive_mass_db",
-    "negative_mass_db",
-    "r90_px",
-    "share_effect_paper",
-    "share_undecided",
-)
+HEAD = ("label", "task", "images", "cells", "images_better")
+# what a table of means shows: on a page, over two columns of a paper, in one; then the same of a page about verdicts
+SHOWN = {
+    "page": (
+        *HEAD,
+        "psnr_roi_db",
+        "psnr_gain_db",
+        "positive_mass_db",
+        "negative_mass_db",
+        "harm_share",
+        "far_share",
+        "r90_px",
+        "share_effect_paper",
+        "share_undecided",
+    ),
+    "wide": ("label", "task", "images", "psnr_roi_db", "harm_share", "far_share", "r90_px", "share_effect_paper"),
+    "narrow": ("label", "task", "psnr_roi_db", "harm_share", "far_share"),
+}
 VERDICTS = ("psnr_roi_db", "share_positive", "share_negative", "share_undecided", "share_effect_paper", "draws")
-NARROW = ("label", "psnr_roi_db", "r90_px", "share_effect_paper")  # what fits a column of a paper
-NARROW_VERDICTS = ("label", "psnr_roi_db", "share_positive", "share_negative")
+SHOWN_VERDICTS = {
+    "page": (*HEAD, *VERDICTS),
+    "wide": ("label", "task", "images", *VERDICTS),
+    "narrow": ("label", "task", "psnr_roi_db", "share_positive", "share_negative"),
+}
 PAIR = {
     "psnr_roi_db": "PSNR of the ROI, dB",
     "positive_mass_db": "positive sum, dB",
     "negative_mass_db": "negative sum, dB",
     "far_mass_db": "effect from beyond 16 px, dB",
+    "harm_share": "harm share, points of 1",
+    "far_share": "far share, points of 1",
     "r90_px": "radius of 90 % of the effect, px",
 }
 
 
-def summary(table: pd.DataFrame, options: Mapping[str, Any], *, narrow: bool = False) -> pd.DataFrame:
+def summary(table: pd.DataFrame, options: Mapping[str, Any], width: str = "page") -> pd.DataFrame:
     """Return the summary as it is printed: estimate with interval in one cell, gains where scenes differ.
 
     Args:
         table: `summary.csv`.
         options: the `report` part of the experiment's file.
-        narrow: only what fits one column of a paper.
+        width: `page`, `wide` (two columns of a paper) or `narrow` (one).
     """
-    verdicts = bool(options.get("verdicts"))
-    names = (NARROW_VERDICTS if verdicts else NARROW) if narrow else (*HEAD, *(VERDICTS if verdicts else SUMS))
-    if narrow and table["task"].nunique() > 1:
-        names = (names[0], "task", *names[1:])
-    left_out = () if uneven(table) else ("psnr_gain_db",)
+    names = (SHOWN_VERDICTS if options.get("verdicts") else SHOWN)[width]
+    left_out = set() if uneven(table) else {"psnr_gain_db"}
+    left_out |= {"task"} if width != "page" and table["task"].nunique() == 1 else set()
+    left_out |= {"images_better"} if table["images_better"].isna().all() else set()
     kept = [name for name in names if name not in left_out]
     return pd.DataFrame([{column(name).title: _cell(row, name) for name in kept} for row in table.to_dict("records")])
 
 
 def _cell(row: Mapping[Any, Any], name: str) -> object:
+    if name == "images_better":
+        return Markdown("-" if np.isnan(row[name]) else f"{row[name]:.0f}")
     if f"{name}_low" not in row:
         return row[name]
     return Markdown(estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from cem_bench.stats.claim_verdicts import restores
 from cem_bench.stats.compare import cluster_test
 from cem_bench.stats.decay import compare_decay, decay
 from cem_bench.store.cells import StoredCell
@@ -25,6 +26,8 @@ AVERAGED = (
     "net_mass_db",
     "size_db",
     "far_mass_db",
+    "harm_share",
+    "far_share",
     "di",
     "r50_px",
     "r90_px",
@@ -76,14 +79,38 @@ def summary_table(table: pd.DataFrame) -> pd.DataFrame:
     """
     recentred = is_ablation(table)
     rows, compared = [], within_images(table, AVERAGED) if recentred else table
+    better = admission(table).set_index(["model", "task"])["better"]
     for key, part in compared.groupby(GROUP, sort=False):
         row: dict[str, object] = dict(zip(GROUP, key, strict=True))  # pyright: ignore[reportArgumentType]
         row |= {"label": label(str(row["model"]), str(row["variant"])), "images": part["image"].nunique()}
+        row["images_better"] = better.get((row["model"], row["task"]), np.nan)
         row |= {"cells": len(part), "draws": int(part["draws"].sum()), "reach_px": float(part["reach_px"].max())}
         for name in AVERAGED:
             row |= _spread(name, over_images(part[name], part["image"], recentred=recentred))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def admission(table: pd.DataFrame) -> pd.DataFrame:
+    """Return which networks restore better than their input, by model and task.
+
+    Args:
+        table: from `cells_table`; cells whose observation has another size than the output are left out.
+
+    Returns:
+        One row per model and task: model, task, images, better (images on which the ROI's PSNR, mean of its scenes, is
+        above the observation's), admitted (`stats.claim_verdicts.restores`: 16 of 17 images).
+    """
+    names = ["model", "task", "images", "better", "admitted"]
+    if table.empty:
+        return pd.DataFrame(columns=names)
+    known = table.assign(gain=table["psnr_roi_db"] - table["observed_psnr_roi_db"]).dropna(subset=["gain"])
+    rows = []
+    for (model, task), part in known.groupby(["model", "task"], sort=False):
+        by_image = part.groupby("image")["gain"].mean()
+        admitted = restores(part["gain"].to_numpy(float), part["image"].to_numpy(str))
+        rows.append((model, task, len(by_image), int((by_image > 0).sum()), admitted))
+    return pd.DataFrame(rows, columns=names)
 
 
 def uneven(summary: pd.DataFrame) -> bool:

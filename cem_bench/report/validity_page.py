@@ -165,7 +165,7 @@ def _curves(axis: Axes, curves: Mapping[str, DeletionCurve]) -> None:
     axis.legend(fontsize=6)
 
 
-NO_INTERVAL = {"interval": "-", "p": "-"}
+NO_INTERVAL: dict[str, object] = {"interval": "-", "p": "-"}
 
 
 def answers(found: Found) -> list[dict[str, object]]:
@@ -181,7 +181,7 @@ def answers(found: Found) -> list[dict[str, object]]:
     for name, half in found.halves.items():
         rows.append(_answer(f"two halves, {name}: correlation", half.correlation, half.low, half.high))
         changed = f"two halves, {name}: of {half.coloured} coloured blocks change class, %"
-        rows.append({"question": changed, "number": Markdown(f"{100 * half.flip_rate:.1f}")} | NO_INTERVAL)
+        rows.append(NO_INTERVAL | {"question": changed, "number": Markdown(f"{100 * half.flip_rate:.1f}")})
     if found.noise is not None:
         noise = found.noise
         question = "share of one draw's variance that is the noise field's"

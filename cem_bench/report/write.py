@@ -68,8 +68,8 @@ def _write_latex(experiment: Experiment, folder: Path) -> list[Path]:
     question, options, label = experiment.settings["question"], experiment.options, experiment.name.replace("_", "-")
     means = f"{question} Means over images with 95 % intervals."
     contents = {
-        "summary": (printed.summary(experiment.summary, options), means, True),
-        "summary_column": (printed.summary(experiment.summary, options, narrow=True), means, False),
+        "summary": (printed.summary(experiment.summary, options, "wide"), means, True),
+        "summary_column": (printed.summary(experiment.summary, options, "narrow"), means, False),
     }
     if len(experiment.paired):
         text = f"{question} Paired differences with 95 % intervals over images."

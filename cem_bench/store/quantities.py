@@ -13,6 +13,7 @@ from cem_bench.stats.compare import cluster_mean
 from cem_bench.stats.halves import halves
 from cem_bench.stats.repeat import repeatability
 from cem_bench.stats.scale import ANY, PERCENT, SHARE, SIZE
+from cem_bench.stats.shares import map_shares
 from cem_bench.stats.summaries import map_summary
 from cem_bench.stats.verdicts import UNDECIDED
 from cem_bench.store import maps
@@ -26,9 +27,10 @@ SHARES = (
     "share_effect_paper",
     "flip_rate",
 )
+EFFECT_SHARES = ("harm_share", "far_share")  # of the sum of |effect|
 SIZES = ("positive_mass_db", "negative_mass_db", "size_db", "far_mass_db", "r50_px", "r90_px")
 # Ranges of the numbers that have one: an interval over images stays inside.
-SCALES = {"di": PERCENT} | dict.fromkeys(SHARES, SHARE) | dict.fromkeys(SIZES, SIZE)
+SCALES = {"di": PERCENT} | dict.fromkeys((*SHARES, *EFFECT_SHARES), SHARE) | dict.fromkeys(SIZES, SIZE)
 
 
 def measure_cell(cell: StoredCell) -> dict[str, object]:
@@ -41,6 +43,8 @@ def _summary(cell: StoredCell) -> dict[str, object]:
     # A block of ring d holds pixels from d - block away: the reach ends within a ring.
     farthest = None if np.isnan(reach) else float(np.ceil(reach / block) * block)
     found = map_summary(cell.effects, distances(cell), reach=farthest)
+    shares = map_shares(cell.effects, distances(cell))
+    found |= {name: shares[name] for name in EFFECT_SHARES}
     row: dict[str, object] = {}
     for name, one in found.items():
         row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}

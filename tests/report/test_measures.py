@@ -8,7 +8,6 @@ import pytest
 
 from cem_bench.figures.panels import difference_verdicts
 from cem_bench.inputs.geometry import Grid, Rect, ring_distance
-from cem_bench.report import claims
 from cem_bench.report.tables import cells_table, difference, paired_decay_table, summary_table
 from cem_bench.stats.verdicts import NEGATIVE, NONE, POSITIVE
 from cem_bench.store.cells import StoredCell
@@ -139,30 +138,6 @@ def test_decay_curves_of_a_pair_differ_where_the_models_do(make, rng: np.random.
     assert found.loc[24, "low"] > 0
     assert found.loc[16, "low"] < 0 < found.loc[16, "high"]
     np.testing.assert_allclose(found["first_db"] - found["second_db"], found["estimate"], atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected", "word"),
-    [
-        (0.2, 0.3, "greater", "supports"),
-        (0.0, 0.05, "greater", "contradicts"),
-        (0.0, 0.2, "greater", "undecided"),
-        (0.0, 0.05, "less", "supports"),
-        (0.2, 0.3, "less", "contradicts"),
-        (-0.05, 0.05, "equal", "supports"),
-        (0.2, 0.3, "equal", "contradicts"),
-        (-0.3, -0.2, "equal", "contradicts"),
-        (-0.3, 0.05, "equal", "undecided"),
-        (np.nan, np.nan, "equal", "undecided"),
-    ],
-)
-def test_verdicts(low: float, high: float, expected: str, word: str) -> None:
-    assert claims.verdict(low, high, expected, 0.1) == word
-
-
-def test_unknown_expectation_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of greater, less, equal"):
-        claims.verdict(0, 1, "more", 0.1)
 
 
 def test_stored_draws_are_judged_by_the_correction_of_their_cell(make, rng: np.random.Generator) -> None:

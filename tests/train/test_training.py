@@ -260,7 +260,7 @@ def test_no_pixels_of_a_measured_image_train(shared):
 
 
 def test_bicubic_and_noisy_images_score_what_is_published(shared):
-    """Bicubic x4 on Set5, Y: 28.42 to 28.43 dB; noise of sigma 50 on CBSD68, RGB, clipped: 14.9 dB (method.md)."""
+    """Bicubic x4 on Set5, Y: 28.42 to 28.43 dB; noise of sigma 50 on CBSD68, RGB, clipped: 14.9 dB (docs/method.md)."""
     root = shared / "data"
     assert measure(Enlarged(4), "set5_x4", root)["psnr"] == pytest.approx(28.43, abs=0.05)
     few = list(itertools.islice(pairs(every_test()["cbsd68_dn50"], root), 8))
