@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from cem_bench.inputs.geometry import Rect
@@ -61,6 +62,13 @@ def test_constant_network_has_no_attribution(observation: torch.Tensor) -> None:
 def test_flat_image_stays_under_blur() -> None:
     flat = torch.full((3, 16, 16), 0.3, dtype=torch.float64)
     assert torch.allclose(blurred(flat, 1.2), flat, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [1.2, 0.6, 0.03])
+def test_blur_is_that_of_nine_taps_mirrored_at_the_border(sigma: float) -> None:
+    image = torch.rand(3, 20, 31, generator=torch.Generator().manual_seed(2))
+    expected = ndimage.gaussian_filter(image.double().numpy(), (0, sigma, sigma), mode="mirror", radius=(0, 4, 4))
+    np.testing.assert_allclose(blurred(image, sigma).numpy(), expected, atol=1e-6)
 
 
 def test_detector_of_a_ramp_is_its_slope() -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
@@ -30,12 +29,9 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
     """Return (3, h, w) under a Gaussian of `sigma` pixels cut at `KERNEL` taps; sigma 0 is the image itself."""
     if sigma <= 0:
         return image
-    at = torch.arange(KERNEL, dtype=image.dtype, device=image.device) - KERNEL // 2
-    taps = torch.exp(-(at**2) / (2 * sigma**2))
-    taps = taps / taps.sum()
-    padded = F.pad(image[:, None], (KERNEL // 2,) * 4, mode="reflect")
-    rows = F.conv2d(padded, taps.view(1, 1, -1, 1))
-    return F.conv2d(rows, taps.view(1, 1, 1, -1))[:, 0]
+    from torchvision.transforms.v2.functional import gaussian_blur  # a second of import, for LAM alone
+
+    return gaussian_blur(image, [KERNEL, KERNEL], [sigma, sigma])
 
 
 def texture(restored: Tensor, roi: Rect) -> Tensor:

@@ -30,8 +30,6 @@ class BlockTable:
         high: upper end of the interval, dB.
         robust_low: lower end of the interval for zero-inflated or rounded draws, dB.
         robust_high: its upper end, dB.
-        p_effect: p of "|effect| <= tol", before correction for the number of blocks.
-        p_none: p of "|effect| >= tol", before correction for the number of blocks.
         verdict: POSITIVE, NEGATIVE, NONE or UNDECIDED (see `verdicts`).
         below_resolution: every draw lies within +-RESOLUTION, or all draws are equal.
         tol: half-width of the region of no effect, dB.
@@ -47,8 +45,6 @@ class BlockTable:
     high: Array
     robust_low: Array
     robust_high: Array
-    p_effect: Array
-    p_none: Array
     verdict: NDArray[np.int64]
     below_resolution: NDArray[np.bool_]
     tol: float
@@ -109,8 +105,6 @@ def block_table(
         np.array(list(effects), dtype=np.int64),
         np.array([len(draws) for draws in effects.values()], dtype=np.int64),
         **rows,
-        p_effect=p.effect,
-        p_none=p.none,
         verdict=decide(p, level, correction),
         below_resolution=np.array([_below(draws) for draws in effects.values()], dtype=bool),
         tol=tol,

@@ -175,7 +175,7 @@ def test_blocks_of_any_lengths_are_judged_as_each_alone():
     whole = block_table(effects, looks=looks, labels=labels)
     for place, (block, draws) in enumerate(effects.items()):
         alone = block_table({block: draws, 7: effects[7]}, looks=looks, labels={block: labels[block], 7: labels[7]})
-        for name in ("n", "mean", "low", "high", "robust_low", "p_effect", "p_none", "below_resolution"):
+        for name in ("n", "mean", "low", "high", "robust_low", "below_resolution"):
             np.testing.assert_allclose(getattr(whole, name)[place], getattr(alone, name)[0], rtol=1e-12)
 
 
