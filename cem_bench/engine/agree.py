@@ -25,15 +25,15 @@ NUMBER, CONSTANT, MERGED = "number", "constant", "merged"
 
 
 def other_images(observation: Tensor, rows: int) -> Tensor:
-    """Return images that are no observation, with other means, extremes and structure, (rows, 3, h, w).
+    """Return images that are no observation, (rows, 3, h, w): one calmer, one with the largest contrast there is.
 
     Args:
         observation: (3, h, w) in 0..1.
         rows: 1 or 2.
     """
     turned = 0.08 + 0.71 * (1 - observation.flip(0, 1))
-    moved = 0.03 + 0.83 * observation.roll((observation.shape[-2] // 3, observation.shape[-1] // 3), (1, 2)).flip(2)
-    return torch.stack([turned, moved])[:rows]
+    stark = (observation.flip(2) > observation.median()).to(observation)
+    return torch.stack([turned, stark])[:rows]
 
 
 def recorded_again(record: Record, restorer: nn.Module, observation: Tensor, rows: int) -> dict[Ref, str]:

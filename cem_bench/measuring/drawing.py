@@ -114,8 +114,9 @@ class Drawing:
             try:
                 return taken, self._proof()
             except Refuted as error:
+                earlier = error.name in self.earlier.names
                 self._remove(error)
-                if not is_plain(self.bench):
+                if not earlier:  # what another session drew is made again by the engine of this one
                     self.bench = self.bench.without(error)
             finally:
                 self.checks += time.perf_counter() - begun
@@ -150,7 +151,7 @@ class Drawing:
                 other.take(request, outputs)
             self.fresh += _names(request)
             self._engines.add(self.bench.engine.kind)
-            self._unproven += [] if is_plain(self.bench) else _names(request)
+            self._unproven += _names(request)
             done += request.draws
             self.progress(done, known, "drawing")
 
@@ -175,8 +176,7 @@ class Drawing:
         drawn = self._unproven + ([] if self.earlier.proven else self.earlier.names)
         stands = {"stands_for": len(self.store.rows), "reach": self.bench.reach}
         if not drawn:
-            reason = "the full forward itself" if is_plain(self.bench) else "no new draw"
-            return {"draws": 0, "reason": reason, **stands}
+            return {"draws": 0, "reason": "no new draw", **stands}
         return prove_draws(self.bench, self.store.rows, drawn, self.progress) | stands
 
     def _remove(self, error: Refuted) -> None:
@@ -218,9 +218,8 @@ def draw_matrix(bench: Bench, store: Store, draws: int, progress: Progress) -> t
             for done, block in enumerate(missing, len(grid) - len(missing) + 1):
                 store.append(unit_of(block, bench.run_on_all(block, draws)))
                 progress(done, len(grid), "all ROIs")
-            if is_plain(bench) or not missing:
-                reason = "the full forward itself" if is_plain(bench) else "no new draw"
-                return bench, len(missing), {"draws": 0, "reason": reason}
+            if not missing:
+                return bench, 0, {"draws": 0, "reason": "no new draw"}
             drawn = [(block, k) for block in missing for k in range(draws)]
             return bench, len(missing), prove_draws_on_all(bench, drawn, progress)
         except Refuted as error:
@@ -233,12 +232,6 @@ def draw_matrix(bench: Bench, store: Store, draws: int, progress: Progress) -> t
             bench = bench.without(error)
         finally:
             store.flush()
-
-
-def is_plain(bench: Bench) -> bool:
-    """Whether the engine is the plain network itself, as the proof runs it."""
-    options = bench.cell.options
-    return bench.engine.kind == "full" and not options.compile and options.precision == "fp32"
 
 
 def _record_of(store: Store) -> Mapping[str, Any]:

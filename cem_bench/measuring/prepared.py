@@ -272,6 +272,14 @@ def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", on
 def _no_other_engine(bench: Bench, error: Exception) -> Exception:
     """Return what to raise when an engine failed and no other may take its place."""
     kind, name = bench.engine.kind, bench.cell.model.name
+    if isinstance(error, Refuted) and kind == "full":
+        return Refuted(
+            f"{name} answered block {error.name and error.name[0]} differently when it was asked again, alone (by "
+            f"{error.difference:.2e} dB): it keeps state between calls or draws random numbers, so an image has no "
+            "answer of its own. Hand over a function that starts afresh, "
+            "as_model(lambda x: copy.deepcopy(network)(x), ...); for random numbers, see stochastic=K.",
+            *(kind, error.difference),
+        )
     if isinstance(error, Refuted):
         return Refuted(f"{error} Use engine=auto or engine=full, and please report this.", kind, error.difference)
     hint = "Call it on such an image yourself" if kind == "full" else "Use engine=auto or engine=full"

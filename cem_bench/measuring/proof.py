@@ -39,11 +39,12 @@ class Refuted(MeasureError):
     Attributes:
         kind: of the engine.
         difference: in dB.
+        name: block and k of the draw that was refuted; None where it was no draw.
     """
 
-    def __init__(self, text: str, kind: str, difference: float) -> None:
+    def __init__(self, text: str, kind: str, difference: float, name: Name | None = None) -> None:
         super().__init__(text)
-        self.kind, self.difference = kind, difference
+        self.kind, self.difference, self.name = kind, difference, name
 
 
 def detects(random: int) -> float:
@@ -121,6 +122,7 @@ def prove_draws(bench: Bench, rows: pd.DataFrame, drawn: list[Name], progress: P
         Refuted: if a draw of an fp32 engine differs by more than `PROOF_DB`, naming the first op that does.
     """
     stored = rows.set_index(["block", "k"]).loc[drawn]
+    _require_same_untouched(bench, stored["psnr_untouched"].to_numpy(), drawn)
     effects = (stored["psnr_untouched"] - stored["psnr"]).to_numpy()
 
     def difference(block: int, k: int) -> tuple[float, Tensor]:
@@ -130,6 +132,21 @@ def prove_draws(bench: Bench, rows: pd.DataFrame, drawn: list[Name], progress: P
         return abs(float(psnr(output, bench.target)[0]) - float(row["psnr"])), patch
 
     return _proof(bench, drawn, effects, difference, progress)
+
+
+def _require_same_untouched(bench: Bench, stored: np.ndarray, drawn: list[Name]) -> None:
+    """Refuse draws whose untouched ROI is not what the plain network answered before the first draw."""
+    untouched = float(psnr(bench.yardstick.answer[(..., *bench.cell.scene.roi.slices)], bench.target)[0])
+    differences = np.abs(stored - untouched)
+    apart = float(differences.max())
+    if not apart <= PROOF_DB and bench.cell.options.precision == "fp32":
+        raise Refuted(
+            f"Engine {bench.engine.kind} differs from the full forward by {apart:.2e} dB (allowed {PROOF_DB:g}) on the "
+            "untouched observation.",
+            bench.engine.kind,
+            apart,
+            drawn[int(differences.argmax())],
+        )
 
 
 def prove_draws_on_all(bench: Bench, drawn: list[Name], progress: Progress) -> dict[str, Any]:
@@ -173,6 +190,7 @@ def _proof(
                 f"block {block}, draw {k}; first op that differs: {first}.",
                 bench.engine.kind,
                 found,
+                (block, k),
             )
         progress(done, len(chosen), "proving")
     return {"draws": len(chosen), "random": random, "finds_share_95": round(detects(random), 4), "max_abs_db": worst}
@@ -195,7 +213,7 @@ def sample(bench: Bench, drawn: list[Name], effects: np.ndarray | None) -> tuple
     spent = work[np.searchsorted(np.unique(blocks), blocks)]
     size = min(max(int(min(SHARE * len(drawn), WORK_SHARE * spent.sum())), LEAST), len(drawn))
     random = rng.choice(len(drawn), size, replace=False)
-    suspects = _suspects(bench, blocks, spent)
+    suspects = [] if bench.engine.kind == "full" else _suspects(bench, blocks, spent)
     if effects is not None:
         suspects += [int(effects.argmax()), int(effects.argmin()), int(np.abs(effects).argmin())]
     return [drawn[index] for index in sorted({*random.tolist(), *suspects})], size

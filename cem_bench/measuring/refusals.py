@@ -75,8 +75,9 @@ def _of_channels(model: Model, rows: Tensor) -> str:
         if count == 1:
             each = "torch.cat([network(x[:, i:i + 1]) for i in range(3)], 1)"
             return f"It takes grey images: write as_model(lambda x: {each}, ...) to run it on each channel."
-        given = f"torch.cat([x, extra], 1) with {count - 3} more" if count > 3 else f"x[:, :{count}]"
-        return f"It takes {count} channels: write as_model(lambda x: network({given})[:, :3], ...)."
+        more = f"torch.zeros_like(x[:, :1]).expand(-1, {count - 3}, -1, -1)"
+        given = f"torch.cat([x, {more}], 1)" if count > 3 else f"x[:, :{count}]"
+        return f"It takes {count} channels: write as_model(lambda x: network({given}), ...) with what the others mean."
     return ""
 
 
@@ -111,9 +112,11 @@ def fault_of(model: Model, rows: Tensor, output: Any, size: tuple[int, int]) -> 
     """
     given, wanted = f"answered {{}} to an input of {tuple(rows.shape)}", (len(rows), 3, *size)
     if not isinstance(output, Tensor):
-        pick = "['NAME']" if isinstance(output, dict) else "[-1]"
-        what = f"{type(output).__name__}; expected {wanted}, one RGB image"
-        return f"{given.format(what)}: write as_model(lambda x: network(x){pick}, ...) with the entry that is the image"
+        found = f"{given.format(type(output).__name__)}; expected a tensor of {wanted}, one RGB image"
+        if not isinstance(output, dict | list | tuple):
+            return f"{found}: return the image"
+        pick = f"[{next(iter(output), 'NAME')!r}]" if isinstance(output, dict) else "[-1]"
+        return f"{found}: write as_model(lambda x: network(x){pick}, ...) with the entry that is the image"
     shape = tuple(output.shape)
     if not output.dtype.is_floating_point:
         part = ".real" if output.is_complex() else ".float() / 255"

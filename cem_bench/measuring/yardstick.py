@@ -87,21 +87,22 @@ def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick
     """
     begun = time.perf_counter()
     fresh, alone = _copy(model), observation[None]
-    beside = torch.cat([other_images(observation, 1), alone])
+    calm, stark = other_images(observation, 2).split(1)
+    beside = torch.cat([calm, alone, stark])
     first = answer(model, alone, size)
     try:
-        pair = answer(model, beside, size)
-        one_row = "" if _apart(pair[1:], first) <= TOLERANCE else "its answer to an image depends on the batch"
+        batch = answer(model, beside, size)
+        one_row = "" if _apart(batch[1:2], first) <= TOLERANCE else "its answer to an image depends on the batch"
     except MeasureError as error:
-        pair, one_row = None, f"it does not take two images at once ({type(error.__cause__ or error).__name__})"
-    if one_row or pair is None:
-        other = answer(model, beside[:1], size)
+        batch, one_row = None, f"it does not take several images at once ({type(error.__cause__ or error).__name__})"
+    if one_row or batch is None:
+        other = answer(model, calm, size)
         difference = _require_same(model, alone, answer(model, alone, size), first)
     else:
-        other, difference = pair[:1], _apart(pair[1:], first)
+        other, difference = batch[:1], _apart(batch[1:2], first)
     if fresh is not None:
-        _require_no_memory(model, answer(fresh, beside[:1], size), other)
-    forwards = 3 + 2 * bool(one_row) + (fresh is not None)
+        _require_no_memory(model, answer(fresh, calm, size), other)
+    forwards = 4 + 2 * bool(one_row) + (fresh is not None)
     return Yardstick(first, one_row, difference, forwards, time.perf_counter() - begun)
 
 
