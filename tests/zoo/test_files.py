@@ -11,7 +11,7 @@ import torch
 
 import model_zoo
 from model_zoo import weights
-from model_zoo.checkpoint import read
+from model_zoo.checkpoint import fill, read
 from model_zoo.loading import build_card
 
 NAME = "FSRCNN"
@@ -166,3 +166,15 @@ def test_real_files_load_and_spandrel_is_looked_at_twice(shared):
         assert torch.equal(network(x), model_zoo.load("DnCNN_sigma50")(x))
     with pytest.raises(model_zoo.ZooError, match="does not recognise"):
         model_zoo.load_file(shared / "weights" / "pan_x4.pth")
+
+
+def test_subnormal_weights_become_zero_and_nothing_else_changes():
+    tensors = {
+        "weight": torch.tensor([[1e-40, -1e-41, -0.0, 1.2e-38, 0.5]]),
+        "bias": torch.tensor([-1e-39], dtype=torch.float32),
+    }
+    network = torch.nn.Linear(5, 1)
+    fill(network, tensors, model_zoo.Card(name="mine", network="torch.nn:Linear"))
+    assert network.weight.tolist() == [[0.0, 0.0, -0.0, float(torch.tensor(1.2e-38)), 0.5]]
+    assert torch.signbit(network.weight[0, 2])
+    assert network.bias.item() == 0.0
