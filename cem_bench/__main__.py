@@ -70,7 +70,7 @@ def run_member(config: DictConfig, overrides: list[str]) -> str:
         keep_lam(cell, measured, steps=config.report["lam_steps"])
     enlist(cell, measured, overrides, Path(config.output), config.experiment)
     summary, session = measured.effect_map.summary(), measured.record["session"]
-    span = f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} dB"
+    span = f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {cell.options.facts.unit}"
     return f"{title}: {measured.record['psnr_roi_db']:.2f} dB, {span}, {session['new_draws']} new draws"
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cem_bench.figures.map import BOUND_DB, Look
+from cem_bench.figures.map import Look
 from cem_bench.measuring.validity import probe
 from cem_bench.report.validity_page import figure_of, judge, write_page
 from cem_bench.run.build import CONF, build_cell, register
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"validity: {error}")
     shown = cell.scene.source.startswith("skimage:")  # pictures of other images stay out of what is written
     image = cell.scene.clean if shown else np.full_like(cell.scene.clean, 128)
-    look, found = Look(BOUND_DB.get(cell.degradation.task, 1.0), config.palette), judge(probes)
+    look, found = Look.of(cell.degradation.task, cell.options.outcome, config.palette), judge(probes)
     figure = figure_of(found, probes, measured.effect_map, (image, cell.scene.roi), look)
     folder = Path(config.output) / "validity" / f"{cell.model.name}_{cell.scene.name}"
     command = f"python scripts/validity.py {' '.join(arguments)}"

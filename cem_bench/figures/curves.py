@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from cem_bench.figures.map import Look
 from cem_bench.figures.style import COLOURS, TICKS, WIDTH, colours_of, markers_of, sign_colours, style, verdict_key
+from cem_bench.store.outcomes import facts_of
 
 FAR = 1.6  # networks whose reach is the whole image stand this many times right of the widest finite one
 APART = 1.05  # models of one reach stand this many times right of each other
@@ -29,7 +30,7 @@ def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
     Args:
         summary: one row a model and task with `label`, `task`, `psnr_gain_db`, `positive_mass_db`, `negative_mass_db`
             and their `_low`, `_high`.
-        look: gives the colours of the two signs.
+        look: gives the colours of the two signs, and the unit of effects.
     """
     tasks = by_task(summary)
     columns = ("positive_mass_db", "negative_mass_db")
@@ -42,7 +43,7 @@ def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
                     _point(axis, row, (column, "psnr_gain_db"), key[row["label"]])
             line[0].set_ylabel(f"{task}: PSNR of the ROI above\nthe models' mean, dB")
         for axis, column, colour in zip(grid[-1], columns, sign_colours(look), strict=True):
-            axis.set_xlabel(column.replace("_mass_db", " mass: sum over blocks, dB"), color=colour)
+            axis.set_xlabel(column.replace("_mass_db", f" mass: sum over blocks, {look.unit}"), color=colour)
             axis.set_xscale("symlog", linthresh=LEAST_MASS)
             # what has no mass is estimated on either side of 0: an interval far below it runs out of the axis
             least = float(max(np.nanmin(summary[[column, f"{column}_low"]]), min(1.5 * summary[column].min(), 0.0)))
@@ -87,25 +88,28 @@ def _point(axis: Axes, row: dict, at: tuple[str, str], look: dict[str, Any]) -> 
     axis.plot(row[x], row[y], zorder=3, **look)
 
 
-def decay_plot(decay: pd.DataFrame) -> Figure:
+def decay_plot(decay: pd.DataFrame, outcome: str = "psnr") -> Figure:
     """Draw how the size of an effect falls with the block's distance to the ROI, with bands over images.
 
     Args:
         decay: one row a label, task and ring: `label`, `task`, `distance_px`, `size_db` and `_low`, `_high`.
+        outcome: of the effects.
     """
-    tasks = by_task(decay)
+    tasks, facts = by_task(decay), facts_of(outcome)
     with style():
         figure, key = keyed(list(decay["label"]), 2.9)
         axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
         for axis, (task, curves) in zip(axes, tasks, strict=True):
             for label, rows in curves.groupby("label", sort=False):
                 _decaying(axis, rows.sort_values("distance_px"), key[str(label)])
-            axis.set_yscale("log")
-            axis.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
+            if (curves["size_db"] > FLOOR).any():
+                axis.set_yscale("log")
+            axis.axhline(facts.tol, color="0.4", linewidth=0.7, linestyle=":")
             axis.set_xlabel("distance to the ROI, px")
             axis.set_title(task if len(tasks) > 1 else "")
-        axes[0].set_ylabel("mean |effect| of a block, dB")
-        axes[0].set_xlim(0, float(decay.loc[decay["size_db"] > FLOOR, "distance_px"].max()) + 2)
+        axes[0].set_ylabel(f"mean |effect| of a block, {facts.unit}")
+        shown = decay.loc[decay["size_db"] > FLOOR, "distance_px"]
+        axes[0].set_xlim(0, float((shown if len(shown) else decay["distance_px"]).max()) + 2)
     return figure
 
 
@@ -117,14 +121,16 @@ def _decaying(axis: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
     axis.fill_between(at, low, high, color=look["color"], alpha=0.12, linewidth=0)
 
 
-def paired_decay_plot(paired: pd.DataFrame) -> Figure:
+def paired_decay_plot(paired: pd.DataFrame, outcome: str = "psnr") -> Figure:
     """Draw for every pair of models both decay curves over the scenes they share, and their difference with its band.
 
     The p of a pair is that of its whole curve.
 
     Args:
         paired: of `tables.paired_decay_table`; a ring without a band (NaN) has no spread between images.
+        outcome: of the effects.
     """
+    unit = facts_of(outcome).unit
     pairs = list(paired.groupby(["first", "second"], sort=False))
     columns = min(len(pairs), PAIRS_A_ROW)
     lines = -(-len(pairs) // columns)
@@ -135,8 +141,8 @@ def paired_decay_plot(paired: pd.DataFrame) -> Figure:
             at = divmod(number, columns)
             curves, difference = _paired_decay(parts[at], [str(name) for name in pair], rings)
             if not at[1]:
-                curves.set_ylabel("mean |effect|\nof a block, dB")
-                difference.set_ylabel("first minus\nsecond, dB")
+                curves.set_ylabel(f"mean |effect|\nof a block, {unit}")
+                difference.set_ylabel(f"first minus\nsecond, {unit}")
     return figure
 
 
@@ -225,7 +231,7 @@ def verdict_plot(summary: pd.DataFrame, look: Look) -> Figure:
 
     Args:
         summary: one row a model and task with `label`, `task` and the shares of `VERDICTS`.
-        look: gives the colours of the two signs.
+        look: gives the colours of the two signs, and the unit of effects.
     """
     tasks = by_task(summary)
     with style():

@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.store.maps import NOT_RUN, EffectMap
+from cem_bench.store.outcomes import facts_of
 
 mpl.use("Agg")
 
@@ -29,14 +30,25 @@ class Look:
     """How a map is drawn.
 
     Attributes:
-        bound: effects are clipped to +-bound, dB.
+        bound: effects are clipped to +-bound, in `unit`.
         palette: `paper` (seismic) or `safe` (orange and purple, for colour-blind readers).
         blend: weight of the map over the image, 0 to 1.
+        unit: of effects, as bars and axes name it.
+        digits: decimals of an effect on bars.
     """
 
     bound: float = 1.0
     palette: str = "paper"
     blend: float = 0.7
+    unit: str = "dB"
+    digits: int = 2
+
+    @classmethod
+    def of(cls, task: str, outcome: str, palette: str = "paper") -> Look:
+        """Return the published look of a task; of another outcome than PSNR, with a bound as many times its tol."""
+        facts = facts_of(outcome)
+        bound = BOUND_DB.get(task, 1.0) * facts.tol / facts_of("psnr").tol
+        return cls(bound, palette, unit=facts.unit, digits=facts.digits)
 
     @property
     def cmap(self) -> Colormap:
@@ -44,7 +56,7 @@ class Look:
         return mpl.colormaps[PALETTES[self.palette]]
 
     def colours(self, effect: np.ndarray) -> np.ndarray:
-        """Return RGB in 0..1 for effects in dB: sign(v) |v/bound|^(1/1.2)."""
+        """Return RGB in 0..1 for effects: sign(v) |v/bound|^(1/1.2)."""
         level = np.clip(effect / self.bound, -1, 1)
         return self.cmap(0.5 + 0.5 * np.sign(level) * np.abs(level) ** GAMMA)[..., :3]
 
@@ -91,7 +103,7 @@ def draw_pie(axes: Axes, shares: Mapping[str, float], look: Look) -> None:
 
 
 def draw_bar(axes: Axes, effect_map: EffectMap, look: Look) -> None:
-    """Draw the part of the colour axis between the smallest and the largest effect, both printed in dB."""
+    """Draw the part of the colour axis between the smallest and the largest effect, both printed."""
     summary = effect_map.summary()
     low, high = summary.get("min_db", 0.0), summary.get("max_db", 0.0)
     axis = np.linspace(-look.bound, look.bound, 512)
@@ -101,8 +113,8 @@ def draw_bar(axes: Axes, effect_map: EffectMap, look: Look) -> None:
     axes.imshow(strip, aspect="auto", extent=(-look.bound, look.bound, 0, 1))
     axes.set_axis_off()
     style = {"transform": axes.transAxes, "va": "center", "fontsize": 9, "fontweight": "bold"}
-    axes.text(-0.02, 0.5, f"{low:+.2f}", ha="right", **style)
-    axes.text(1.02, 0.5, f"{high:+.2f} dB", ha="left", **style)
+    axes.text(-0.02, 0.5, f"{low:+.{look.digits}f}", ha="right", **style)
+    axes.text(1.02, 0.5, f"{high:+.{look.digits}f} {look.unit}", ha="left", **style)
 
 
 def map_figure(

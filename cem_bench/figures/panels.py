@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from cem_bench.figures.map import BOUND_DB, ROI_GREEN, Look, draw_bar, draw_map, draw_pie
+from cem_bench.figures.map import ROI_GREEN, Look, draw_bar, draw_map, draw_pie
 from cem_bench.figures.style import ALL_EQUAL, OF_ROI, WIDTH, style, verdict_key
 from cem_bench.stats.blocks import BlockTable
 from cem_bench.stats.compare import difference_table
@@ -32,7 +32,7 @@ VERDICT_NAMES = NAMES | {NONE: "no effect"}
 
 def look_of(cells: Sequence[StoredCell], palette: str) -> Look:
     """Return the published bound of the cells' task in the palette asked for."""
-    return Look(BOUND_DB.get(cells[0].entry["task"], 1.0), palette)
+    return Look.of(cells[0].entry["task"], cells[0].entry["outcome"], palette)
 
 
 def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
@@ -56,7 +56,7 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
             bare(column[1])
             bar(column[2], cell.effect_map, look)
             draw_verdicts(column[3], cell.table, cell, look)
-        for axis, title in zip(axes[1:, 0], ("effect map,\nrange in dB", "", "verdicts"), strict=True):
+        for axis, title in zip(axes[1:, 0], (f"effect map,\nrange in {look.unit}", "", "verdicts"), strict=True):
             axis.text(0.98, 0.5, title, ha="right", va="center", transform=axis.transAxes, fontsize=7.5)
         legend(figure, look)
     return figure
@@ -109,12 +109,12 @@ def bare(axes: Axes, title: str = "") -> None:
 
 
 def bar(axes: Axes, effect_map: maps.EffectMap, look: Look) -> None:
-    """Draw the bar of a map with its extremes in dB."""
+    """Draw the bar of a map with its extremes, whose unit stands elsewhere."""
     inside = axes.inset_axes((0.27, 0.1, 0.46, 0.8))
     draw_bar(inside, effect_map, look)
     for text in inside.texts:
         text.set_fontsize(6)
-        text.set_text(text.get_text().removesuffix(" dB"))
+        text.set_text(text.get_text().removesuffix(f" {look.unit}"))
     axes.set_axis_off()
 
 
@@ -207,7 +207,9 @@ def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTab
     return difference_table(one, two, tol=first.entry["tol"]), status
 
 
-def multitask_figure(table: pd.DataFrame, layout: Mapping[str, Any], palette: str = "paper") -> Figure:
+def multitask_figure(
+    table: pd.DataFrame, layout: Mapping[str, Any], palette: str = "paper", outcome: str = "psnr"
+) -> Figure:
     """Draw the published summary: pie, PSNR and bar by task and architecture (rows) and training (columns).
 
     Args:
@@ -215,6 +217,7 @@ def multitask_figure(table: pd.DataFrame, layout: Mapping[str, Any], palette: st
         layout: `columns`, names of trainings; `rows`, for every architecture and column a model, or a list of models of
             which each is of another task.
         palette: `paper` or `safe`.
+        outcome: of the effects.
     """
     of = {(str(task), str(model)): part for (task, model), part in table.groupby(["task", "model"])}  # pyright: ignore
     rows = [[[names] if isinstance(names, str) else names for names in row] for row in layout["rows"]]
@@ -233,7 +236,7 @@ def multitask_figure(table: pd.DataFrame, layout: Mapping[str, Any], palette: st
             for axis, model in zip(line, models, strict=True):
                 axis.set_axis_off()
                 if model:
-                    _pie_with_bar(axis, model, of[task, model], Look(BOUND_DB.get(task, 1.0), palette))
+                    _pie_with_bar(axis, model, of[task, model], Look.of(task, outcome, palette))
             line[0].text(-0.1, 0.5, task, rotation=90, va="center", fontsize=9, transform=line[0].transAxes)
     return figure
 
@@ -262,4 +265,4 @@ def _pie_with_bar(axes: Axes, model: str, rows: pd.DataFrame, look: Look) -> Non
     draw_bar(strip, bounds, look)
     for label in strip.texts:
         label.remove()
-    axes.text(0.42, 0.2, f"{lowest:+.2f} to {highest:+.2f} dB", **text)
+    axes.text(0.42, 0.2, f"{lowest:+.{look.digits}f} to {highest:+.{look.digits}f} {look.unit}", **text)

@@ -12,8 +12,9 @@ from cem_bench.inputs.interventions import FORMS, spread_px
 from cem_bench.inputs.scene import Scene
 from cem_bench.measuring.outcome import to_measure
 from cem_bench.models.model import Model
-from cem_bench.sampling.rules import Rule
+from cem_bench.sampling.rules import Rule, check_tol, for_outcome
 from cem_bench.stats.verdicts import check_correction
+from cem_bench.store.outcomes import OutcomeFacts, facts_of
 
 METHOD_VERSION = 1
 
@@ -26,7 +27,7 @@ class Options:
         form: `true` or `reference` LV intervention.
         bgr: reference form only: swap red and blue of the donors.
         outcome: primary outcome, see `cem_bench.measuring.outcome`.
-        tol: an effect under tol counts as none, in the outcome's unit.
+        tol: an effect under tol counts as none, in the outcome's unit; None for the outcome's own.
         fdr: correction of verdicts for the number of blocks, bh or by.
         engine: auto, cone, crop or full.
         precision: fp32 or bf16; part of the run key.
@@ -40,7 +41,7 @@ class Options:
     form: str = "true"
     bgr: bool = False
     outcome: str = "psnr"
-    tol: float = 0.01
+    tol: float | None = None
     fdr: str = "bh"
     engine: str = "auto"
     precision: str = "fp32"
@@ -51,12 +52,24 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown form or correction."""
+        """Refuse an unknown form, correction or outcome, and a tol that is no size."""
         check_correction(self.fdr, "stats.fdr")
+        check_tol(self.tol)
+        facts_of(self.outcome)
         if self.form not in FORMS:
             raise ValueError(f"Unknown intervention form {self.form!r}; one of {', '.join(FORMS)}.")
         if self.bgr and self.form != "reference":
             raise ValueError("bgr=true reproduces a fault of the reference code: it needs intervention.form=reference.")
+
+    @property
+    def threshold(self) -> float:
+        """The size under which an effect counts as none, in the outcome's unit."""
+        return self.facts.tol if self.tol is None else self.tol
+
+    @property
+    def facts(self) -> OutcomeFacts:
+        """Unit, direction and own tol of the outcome."""
+        return facts_of(self.outcome)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +82,11 @@ class Cell:
     pool: DonorPool
     rule: Rule
     options: Options = field(default_factory=Options)
+
+    @property
+    def sampling(self) -> Rule:
+        """The rule with the tol and the unit of the outcome, where the rule names none of its own."""
+        return for_outcome(self.rule, self.options.threshold, self.options.facts.unit)
 
     @property
     def keys(self) -> DrawKeys:

@@ -253,8 +253,8 @@ def _names_of(store: Store) -> list[Name]:
 def _asked(cell: Cell, store: Store, live: list[int]) -> tuple[dict[int, Effects], list[Request], int]:
     """Return the stored draws that the rule takes, those it wants next, and how many it still expects in all."""
     labels = None if cell.pool.strata is None else store.strata(live)
-    taken, wanted = asked(cell.rule, store.effects(live, cell.options.outcome), labels)
-    expected, needed = sum(request.draws for request in wanted), getattr(cell.rule, "draws_needed", None)
+    taken, wanted = asked(cell.sampling, store.effects(live, cell.options.outcome), labels)
+    expected, needed = sum(request.draws for request in wanted), getattr(cell.sampling, "draws_needed", None)
     if wanted and needed is not None:  # the rule stops by precision: it judges by the measured variance
         expected = max(expected, int(sum(needed(taken, labels_of(taken, labels)).values())))
     return taken, wanted, expected

@@ -73,7 +73,19 @@ def _png(image: np.ndarray) -> bytes:
 def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:
     record, roi = measured.record, cell.scene.roi
     facts: Mapping[str, Any] = cell.model.facts
-    same = ("key", "model", "scene", "scene_source", "tol", "fdr", "outcome", "psnr_roi_db", "psnr_image_db", "engine")
+    same = (
+        "key",
+        "model",
+        "scene",
+        "scene_source",
+        "tol",
+        "unit",
+        "fdr",
+        "outcome",
+        "psnr_roi_db",
+        "psnr_image_db",
+        "engine",
+    )
     return {
         **{name: record[name] for name in (*same, "proof", "session", "provenance", "sampling")},
         "seed": cell.options.seed,
@@ -85,7 +97,7 @@ def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "roi": [roi.top, roi.left, roi.height, roi.width],
         "size": list(cell.scene.size),
         "block": cell.scene.block,
-        "rule": {"type": type(cell.rule).__name__, **dataclasses.asdict(cell.rule)},  # pyright: ignore[reportArgumentType]
+        "rule": {"type": type(cell.rule).__name__, **dataclasses.asdict(cell.sampling)},  # pyright: ignore[reportArgumentType]
         "donors": {name: cell.pool.manifest.get(name) for name in ("source", "licence")},
         "status": measured.effect_map.status.tolist(),
     }

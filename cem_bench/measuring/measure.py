@@ -24,7 +24,7 @@ from cem_bench.measuring.drawing import Drawing, draw_matrix
 from cem_bench.measuring.leasing import Stores, claimed
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
-from cem_bench.measuring.prepared import Bench, Progress, to_tensor
+from cem_bench.measuring.prepared import Bench, MeasureError, Progress, to_tensor
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
 from cem_bench.store.matrix import EffectMatrix
@@ -81,8 +81,8 @@ def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     beside = [(other.bench, other.store) for other in drawing.beside]
     compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside])
     taken, proof = drawing.until_proven()
-    bench = drawing.bench
-    effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.rule, bench.status(), tol=cell.options.tol)
+    bench, tol = drawing.bench, cell.options.threshold
+    effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.sampling, bench.status(), tol=tol)
     record = _record(drawing, effect_map, proof, time.perf_counter() - started)
     record["fingerprint"] = compared
     store.write_record(record)
@@ -115,6 +115,8 @@ def measure_matrix(
     """
     whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
     cell = dataclasses.replace(cell, scene=whole)
+    if cell.options.outcome != "psnr":
+        raise MeasureError(f"roi=grid measures the PSNR of every output block, got outcome={cell.options.outcome}.")
     store = store_of(cell, root, "matrix", draws_a_block=draws)
     with store.claimed(wait=wait):
         return _measure_matrix(cell, store, draws, progress)
@@ -163,8 +165,9 @@ def _record(drawing: Drawing, effect_map: maps.EffectMap, proof: dict[str, Any],
         "identity": drawing.store.identity,
         "degradation_parameters": _drawn_parameters(cell),
         "donors": cell.pool.manifest,
-        "sampling": cell.rule.describe(),
-        "tol": cell.options.tol,
+        "sampling": cell.sampling.describe(),
+        "tol": cell.options.threshold,
+        "unit": cell.options.facts.unit,
         "fdr": cell.options.fdr,
         "outcome": cell.options.outcome,
         "psnr_image_db": float(psnr(restored, target[0])[0]),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cem_bench.store.outcomes import OutcomeFacts, facts_of
+
 CAP_DB = 100.0
 # BT.601 luma of RGB in 0..1, in 0..255 code values
 LUMA = (65.481, 128.553, 24.966)
@@ -21,16 +23,32 @@ class Outcome:
     """A metric of the ROI.
 
     Attributes:
-        name: column name in the store.
-        unit: unit of a value and of an effect.
-        higher_is_better: direction; an effect is untouched minus intervened either way.
+        facts: name, unit, direction, tol.
         compute: (outputs (n, 3, h, w) float in 0..1 or beyond, clean (3, h, w) float64 in 0..1) to (n,) float64.
     """
 
-    name: str
-    unit: str
-    higher_is_better: bool
+    facts: OutcomeFacts
     compute: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def name(self) -> str:
+        """Column name in the store."""
+        return self.facts.name
+
+    @property
+    def unit(self) -> str:
+        """Unit of a value and of an effect."""
+        return self.facts.unit
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction."""
+        return self.facts.higher_is_better
+
+    @property
+    def tol(self) -> float:
+        """An |effect| below it counts as none, where the user says nothing else."""
+        return self.facts.tol
 
 
 def _psnr(mean_square: Tensor) -> Tensor:
@@ -85,14 +103,13 @@ def ssim(outputs: Tensor, clean: Tensor) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def mae(outputs: Tensor, clean: Tensor) -> Tensor:
+    """Mean absolute error in RGB of the clipped, unrounded output, levels of 255."""
+    return (outputs.double().clamp(0, 1) - clean).abs().mean(dim=(1, 2, 3)) * 255.0
+
+
 OUTCOMES = {
-    outcome.name: outcome
-    for outcome in (
-        Outcome("psnr", "dB", True, psnr),
-        Outcome("psnr_8bit", "dB", True, psnr_8bit),
-        Outcome("psnr_y", "dB", True, psnr_y),
-        Outcome("ssim", "1", True, ssim),
-    )
+    compute.__name__: Outcome(facts_of(compute.__name__), compute) for compute in (psnr, psnr_8bit, psnr_y, ssim, mae)
 }
 # stored for every draw: the float one for statistics, the rounded one because the paper reports it
 ALWAYS = ("psnr", "psnr_8bit")
@@ -104,6 +121,4 @@ def to_measure(primary: str) -> list[Outcome]:
     Raises:
         ValueError: for an unknown outcome, with the known ones.
     """
-    if primary not in OUTCOMES:
-        raise ValueError(f"Unknown outcome {primary!r}; one of {', '.join(OUTCOMES)}.")
-    return [OUTCOMES[name] for name in dict.fromkeys((*ALWAYS, primary))]
+    return [OUTCOMES[name] for name in dict.fromkeys((*ALWAYS, facts_of(primary).name))]

@@ -62,6 +62,8 @@ def probe(cell: Cell, root: Path, progress: Progress = lambda done, total, text:
         MeasureError: as `measure`.
     """
     few = _half(cell)
+    if cell.options.facts.unit != "dB":
+        raise ValueError(f"validity pages are drawn in dB, got outcome={cell.options.outcome}; use outcome=psnr")
     bench, outcome = Bench.of(cell), cell.options.outcome
     blocks = np.flatnonzero(bench.status().ravel() == maps.MEASURED).tolist()
     if len(blocks) < 4:
@@ -85,7 +87,7 @@ def probe(cell: Cell, root: Path, progress: Progress = lambda done, total, text:
     found = [again(one, "other noise fields").store.effects(blocks, outcome) for one in others]
     fields = [effects[:, : few.n], *(np.stack([draws[: few.n] for draws in one.values()]) for one in found)]
     stacked = np.stack(fields, axis=1) if others else None
-    taken, pool, tol = donors[:, : 2 * few.n], len(cell.pool), cell.options.tol
+    taken, pool, tol = donors[:, : 2 * few.n], len(cell.pool), cell.options.threshold
     return measured, Probes(blocks, effects, taken, pool, randomised, steps, joint, stacked, tol)
 
 

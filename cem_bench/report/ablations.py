@@ -17,10 +17,11 @@ from cem_bench.sampling.rules import Uniform
 from cem_bench.stats.repeat import repeatability
 from cem_bench.store import maps
 from cem_bench.store.cells import StoredCell
+from cem_bench.store.outcomes import facts_of
 from cem_bench.store.quantities import over_images, within_images
 
 SHOWN = (
-    ("size_db", "sum of |effect|, dB"),
+    ("size_db", "sum of |effect|, {unit}"),
     ("share_effect_paper", "share of blocks\nwith |mean| ≥ tol"),
     ("share_undecided", "share of blocks\nundecided"),
 )
@@ -73,11 +74,12 @@ def setting_table(table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(setting=numbers) if numbers.notna().all() else found
 
 
-def figure(table: pd.DataFrame, options: Mapping[str, Any]) -> Figure:
+def figure(table: pd.DataFrame, options: Mapping[str, Any], outcome: str = "psnr") -> Figure:
     """Draw the ablation's quantities against its setting."""
+    shown = [(column, label.format(unit=facts_of(outcome).unit)) for column, label in SHOWN]
     name, ordered = SETTINGS[varied(options)]
     found = setting_table(table).rename(columns={"setting": name})
-    return series_plot(found, name, SHOWN, ordered=ordered)
+    return series_plot(found, name, shown, ordered=ordered)
 
 
 def varied(options: Mapping[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from cem_bench.store.outcomes import OutcomeFacts, facts_of
 
 UNKNOWN = "?"  # an end that the images cannot tell
 SIGNED_DIGITS = 3
@@ -74,14 +76,32 @@ PRINTED = {
 }
 
 
-def column(name: str) -> Column:
-    """Return how a column is printed; one without an entry under its own name, in three digits."""
-    return PRINTED.get(name, Column(name, 3))
+PSNR = facts_of("psnr")
 
 
-def number(name: str, value: float) -> str:
+def column(name: str, outcome: OutcomeFacts = PSNR) -> Column:
+    """Return how a column is printed; one without an entry under its own name, in three digits.
+
+    Args:
+        name: of the column; those of effects end in `_db` whatever the outcome.
+        outcome: whose unit the effects have.
+    """
+    how = PRINTED.get(name, Column(name, 3))
+    if how.unit != PSNR.unit or name.startswith("psnr"):
+        return how
+    digits = how.digits + outcome.digits - PSNR.digits
+    return replace(how, title=in_unit(how.title, outcome), unit=outcome.unit, digits=digits)
+
+
+def in_unit(title: str, outcome: OutcomeFacts) -> str:
+    """Return a title that ends in dB with the unit of an outcome; that of a PSNR as it is."""
+    text = title.removesuffix(f", {PSNR.unit}")
+    return title if text == title or text.startswith("PSNR") else f"{text}, {outcome.unit}"
+
+
+def number(name: str, value: float, outcome: OutcomeFacts = PSNR) -> str:
     """Return a value of a column as it is printed, without its unit; UNKNOWN where it is not finite."""
-    how = column(name)
+    how = column(name, outcome)
     return f"{value * how.factor:.{how.digits}f}" if np.isfinite(value) else UNKNOWN
 
 
@@ -91,9 +111,9 @@ def with_unit(name: str, value: float) -> str:
     return f"{number(name, value)} {unit}" if unit else number(name, value)
 
 
-def estimate(name: str, value: float, low: float, high: float) -> str:
+def estimate(name: str, value: float, low: float, high: float, outcome: OutcomeFacts = PSNR) -> str:
     """Return a value with its interval, "1.20 [0.90, 1.50]"; alone where no end differs from it."""
-    middle, ends = number(name, value), [number(name, end) for end in (low, high)]
+    middle, *ends = (number(name, at, outcome) for at in (value, low, high))
     return f"{middle} [{', '.join(ends)}]" if set(ends) - {middle, UNKNOWN} else middle
 
 
@@ -119,6 +139,7 @@ MEANING = {
     "task": "SR, DN, DR, LL, CAR or restore",
     "seed": "names the draws",
     "label": "model and variant, as in the figures",
+    "unit": "of the effects, where it is not dB: then columns of effects that end in `_db` are in this unit",
     "psnr_roi_db": "PSNR of the ROI under the untouched observation: RGB, float output clipped to 0..1, dB",
     "psnr_gain_db": "psnr_roi_db minus the mean, on the same scene and task, of the models that have most scenes, dB",
     "psnr_image_db": "the same PSNR over the whole image, dB",

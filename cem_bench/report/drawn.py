@@ -74,22 +74,22 @@ def _staying(experiment: Experiment, folder: Path) -> set[str]:
 
 def _over_cells(experiment: Experiment, palette: str) -> Mapping[str, Callable[[], Figure]]:
     look = panels.look_of(experiment.cells, palette)
-    summary, options = experiment.summary, experiment.options
+    summary, options, outcome = experiment.summary, experiment.options, experiment.outcome.name
     figures: dict[str, Callable[[], Figure]] = {}
     if ablations.varied(options):
-        figures["setting"] = lambda: ablations.figure(experiment.table, options)
+        figures["setting"] = lambda: ablations.figure(experiment.table, options, outcome)
     elif options.get("verdicts"):
         figures["verdicts"] = lambda: curves.verdict_plot(summary, look)
     else:
         figures["masses"] = lambda: curves.mass_plot(summary, look)
         figures["radius"] = lambda: curves.radius_plot(summary)
         if len(experiment.decay):
-            figures["decay"] = lambda: curves.decay_plot(experiment.decay)
+            figures["decay"] = lambda: curves.decay_plot(experiment.decay, outcome)
         if len(experiment.paired_decay):
-            figures["decay_paired"] = lambda: curves.paired_decay_plot(experiment.paired_decay)
+            figures["decay_paired"] = lambda: curves.paired_decay_plot(experiment.paired_decay, outcome)
         figures["verdicts"] = lambda: curves.verdict_plot(summary, look)
     if layout := options.get("summary_figure"):
-        figures["multitask"] = lambda: panels.multitask_figure(experiment.table, layout, palette)
+        figures["multitask"] = lambda: panels.multitask_figure(experiment.table, layout, palette, outcome)
     if options.get("lam_steps"):
         figures["lam_against_cem"] = lambda: lam_agreement.agreement_plot(experiment.lam)
     return figures

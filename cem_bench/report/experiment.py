@@ -15,6 +15,7 @@ from cem_bench.report import ablations, lam_agreement
 from cem_bench.report.earlier import kept_rows, whole_decay, whole_pairs, with_earlier
 from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store.cells import StoredCell, read_cells
+from cem_bench.store.outcomes import OutcomeFacts, facts_of
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
 PAIRED = (
@@ -64,6 +65,11 @@ class Experiment:
         return self.settings.get("report") or {}
 
     @property
+    def outcome(self) -> OutcomeFacts:
+        """The outcome whose effects the report shows."""
+        return facts_of(self.cells[0].entry["outcome"])
+
+    @property
     def hypotheses(self) -> list[str]:
         """Names of the claims that were stated on this experiment."""
         return [claim["id"] for claim in read_conf("claims")["claims"] if claim["experiment"] == self.name]
@@ -93,6 +99,20 @@ def read_plan(name: str, output: Path) -> Mapping[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
+def check_outcome(cells: Sequence[StoredCell]) -> None:
+    """Refuse cells whose effects share no axis.
+
+    Raises:
+        ValueError: if their outcomes have different units or directions.
+    """
+    outcomes = sorted({str(cell.entry["outcome"]) for cell in cells})
+    if len({(facts_of(name).unit, facts_of(name).higher_is_better) for name in outcomes}) > 1:
+        raise ValueError(
+            f"Cells of one experiment have the outcomes {', '.join(outcomes)}, whose effects share no axis: give "
+            "each an experiment of its own, as experiment=NAME_ssim outcome=ssim."
+        )
+
+
 def read_experiment(name: str, output: Path) -> Experiment:
     """Read the cells of an experiment and make its tables.
 
@@ -111,6 +131,7 @@ def read_experiment(name: str, output: Path) -> Experiment:
         return rank.get(cell.model, len(listed)), ablations.by_value(ablations.setting_of(cell.variant))
 
     measured = sorted(read_cells(output, name), key=place)
+    check_outcome(measured)
     cells = ablations.seen(measured, options.get("draws") or ())
     folder, pairs = output / name, options.get("pairs") or ()
     # an ablation compares maps of one machine's draws with each other: it needs them all

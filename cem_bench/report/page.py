@@ -12,7 +12,7 @@ import pandas as pd
 from cem_bench.report import printed
 from cem_bench.report.ablations import agreement, is_by_size, varied
 from cem_bench.report.coloured import FEW, coloured_table
-from cem_bench.report.columns import UNKNOWN
+from cem_bench.report.columns import PSNR, UNKNOWN
 from cem_bench.report.experiment import Experiment
 from cem_bench.report.render import Markdown, code_span, escaped, listed, render
 from cem_bench.report.tables import admission, is_ablation, uneven
@@ -30,7 +30,7 @@ CAPTIONS = {
     "lam_against_cem": "Diffusion index of LAM against the share of LAM on blocks that harm the ROI.",
 }
 SCENE_CAPTIONS = {
-    "scene": "restored images, effect maps (pie: positive, negative, none; bar: range, dB), verdicts and counts",
+    "scene": "restored images, effect maps (pie: positive, negative, none; bar: range), verdicts and counts",
     "difference": "two models and their paired difference",
     "lam": "LAM above CEM",
 }
@@ -52,7 +52,7 @@ def page(experiment: Experiment, figures: Sequence[Path], stay: Sequence[str]) -
         note=options.get("note", ""),
         hypotheses=experiment.hypotheses,
         setting=setting(experiment),
-        summary=printed.summary(experiment.summary, options),
+        summary=printed.summary(experiment.summary, options, outcome=experiment.outcome),
         ablation=is_ablation(experiment.table),
         unknown=UNKNOWN,
         verdicts=bool(options.get("verdicts")),
@@ -80,7 +80,7 @@ def _tables(experiment: Experiment) -> dict[str, pd.DataFrame | None]:
         "areas": printed.areas(_areas(experiment)) if varied(options) and pairs.empty else None,
         "ranks": printed.ranks(experiment.table) if options.get("networks") else None,
         "lam": printed.lam(experiment.lam),
-        "paired": printed.paired(experiment.paired),
+        "paired": printed.paired(experiment.paired, experiment.outcome),
         "rings": printed.rings(experiment.paired_decay),
     }
     return {name: rows if rows is not None and len(rows) else None for name, rows in found.items()}
@@ -114,8 +114,10 @@ def setting(experiment: Experiment) -> dict[str, str]:
         "ROI": f"{entry['roi'][2]}x{entry['roi'][3]} px, its blocks left as they are",
         "sampling": joined_rules([cell.rule.describe() for cell in cells]),
         "donors": ", ".join(dict.fromkeys(str(cell.entry["donors"]["source"]) for cell in cells)),
-        "tol": f"{entry['tol']:g} dB",
+        "tol": f"{entry['tol']:g} {experiment.outcome.unit}",
     }
+    if experiment.outcome != PSNR:
+        facts["outcome"] = f"{experiment.outcome.meaning}; a positive effect helps"
     if corrections:
         facts["verdicts of some cells by"] = CORRECTIONS[corrections.pop()]
     facts["cells by engine"] = ", ".join(f"{kind} {count}" for kind, count in table["engine"].value_counts().items())

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cem_bench.report.columns import column, estimate, number, signed_estimate
+from cem_bench.report.columns import PSNR, column, estimate, in_unit, number, signed_estimate
 from cem_bench.report.render import Markdown
 from cem_bench.report.tables import uneven
+from cem_bench.store.outcomes import OutcomeFacts
 from cem_bench.store.quantities import over_images
 
 LEVEL = 0.05
@@ -49,36 +50,41 @@ PAIR = {
 }
 
 
-def summary(table: pd.DataFrame, options: Mapping[str, Any], width: str = "page") -> pd.DataFrame:
+def summary(
+    table: pd.DataFrame, options: Mapping[str, Any], width: str = "page", outcome: OutcomeFacts = PSNR
+) -> pd.DataFrame:
     """Return the summary as it is printed: estimate with interval in one cell, gains where scenes differ.
 
     Args:
         table: `summary.csv`.
         options: the `report` part of the experiment's file.
         width: `page`, `wide` (two columns of a paper) or `narrow` (one).
+        outcome: of the effects.
     """
     names = (SHOWN_VERDICTS if options.get("verdicts") else SHOWN)[width]
     left_out = set() if uneven(table) else {"psnr_gain_db"}
     left_out |= {"task"} if width != "page" and table["task"].nunique() == 1 else set()
     left_out |= {"images_better"} if table["images_better"].isna().all() else set()
     kept = [name for name in names if name not in left_out]
-    return pd.DataFrame([{column(name).title: _cell(row, name) for name in kept} for row in table.to_dict("records")])
+    heads = {name: column(name, outcome).title for name in kept}
+    rows = table.to_dict("records")
+    return pd.DataFrame([{head: _cell(row, name, outcome) for name, head in heads.items()} for row in rows])
 
 
-def _cell(row: Mapping[Any, Any], name: str) -> object:
+def _cell(row: Mapping[Any, Any], name: str, outcome: OutcomeFacts) -> object:
     if name == "images_better":
         return Markdown("-" if np.isnan(row[name]) else f"{row[name]:.0f}")
     if f"{name}_low" not in row:
         return row[name]
-    return Markdown(estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"]))
+    return Markdown(estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"], outcome))
 
 
-def paired(table: pd.DataFrame) -> pd.DataFrame:
+def paired(table: pd.DataFrame, outcome: OutcomeFacts = PSNR) -> pd.DataFrame:
     """Return the paired differences as they are printed."""
     rows = [
         {
             "pair": f"{row['first']} - {row['second']}",
-            "quantity": PAIR[row["quantity"]],
+            "quantity": in_unit(PAIR[row["quantity"]], outcome),
             "difference": Markdown(signed_estimate(row["estimate"], row["low"], row["high"])),
             "p": Markdown(f"{row['p']:.2g}"),
             "images": row["images"],

@@ -38,14 +38,14 @@ def write_single_page(folder: Path) -> Path | None:
 
 
 def _row(record: dict[str, Any]) -> dict[str, str]:
-    summary, proof = record["summary"], record["proof"]
+    summary, proof, unit = record["summary"], record["proof"], record.get("unit", "dB")
     shares = (f"{summary[name]:.1%}" for name in ("positive", "negative", "none"))
     return {
         "model": record["model"],
         "scene": record["scene"],
         "seed": str(record["identity"]["seed"]),
         "PSNR of ROI, dB": f"{record['psnr_roi_db']:.2f}",
-        "effect of a block, dB": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f}",
+        "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}",
         "help, harm, none": ", ".join(shares),
         "provably out of reach": f"{summary['blocks_unreachable']} blocks",
         "draws": f"{summary['draws']:,}",

@@ -68,12 +68,12 @@ def _write_latex(experiment: Experiment, folder: Path) -> list[Path]:
     question, options, label = experiment.settings["question"], experiment.options, experiment.name.replace("_", "-")
     means = f"{question} Means over images with 95 % intervals."
     contents = {
-        "summary": (printed.summary(experiment.summary, options, "wide"), means, True),
-        "summary_column": (printed.summary(experiment.summary, options, "narrow"), means, False),
+        "summary": (printed.summary(experiment.summary, options, "wide", experiment.outcome), means, True),
+        "summary_column": (printed.summary(experiment.summary, options, "narrow", experiment.outcome), means, False),
     }
     if len(experiment.paired):
         text = f"{question} Paired differences with 95 % intervals over images."
-        contents["paired"] = (printed.paired(experiment.paired), text, True)
+        contents["paired"] = (printed.paired(experiment.paired, experiment.outcome), text, True)
     for stem, (table, caption, wide) in contents.items():
         text = latex(table, caption=caption, label=f"{label}-{stem.replace('_', '-')}", wide=wide)
         write_atomically(folder / f"{stem}.tex", text.encode())

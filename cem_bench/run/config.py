@@ -92,7 +92,7 @@ class Config:
     include: list[str] = field(default_factory=list)
     seed: int = 0
     outcome: str = "psnr"
-    tol: float = 0.01
+    tol: float | None = None
     stats: StatsConfig = field(default_factory=StatsConfig)
     engine: str = "auto"
     precision: str = "fp32"

@@ -7,19 +7,21 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from cem_bench.figures.map import BOUND_DB, Look, map_figure
+from cem_bench.figures.map import Look, map_figure
 from cem_bench.figures.saving import save_figure
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement
 from cem_bench.measuring.prepared import Progress
 from cem_bench.report.single_page import write_single_page
 from cem_bench.store.files import file_name, npz, write_atomically
+from cem_bench.store.outcomes import OutcomeFacts
 
 
 @contextmanager
@@ -64,8 +66,9 @@ def publish(
     said = {**measured.record, "command": shlex.join(["python", "-m", "cem_bench", *overrides])}
     write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(said, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
+    effect: Any = {effect_name(cell.options.facts): effect_map.effect}
     content = npz(
-        effect_db=effect_map.effect,
+        **effect,
         status=effect_map.status,
         n=effect_map.n,
         roi=np.array([roi.top, roi.left, roi.height, roi.width]),
@@ -73,8 +76,7 @@ def publish(
         run_key=measured.store.key,
     )
     write_atomically(array, content)
-    task = cell.degradation.task
-    look = Look(BOUND_DB.get(task, 1.0), palette)
+    look = Look.of(cell.degradation.task, cell.options.outcome, palette)
     restored = f"{cell.model.name}: ROI {measured.record['psnr_roi_db']:.2f} dB"
     panels = [("Input", measured.observation), (restored, measured.restored)]
     figure = map_figure(effect_map, panels, cell.scene.clean, roi, look)
@@ -83,9 +85,14 @@ def publish(
     return [*paths, page] if page else paths
 
 
+def effect_name(outcome: OutcomeFacts) -> str:
+    """Return what the array of a map's effects is called: by its unit."""
+    return f"effect_{outcome.unit.lower()}"
+
+
 def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
     """Print what was found and where it lies."""
-    record, summary = measured.record, measured.effect_map.summary()
+    record, summary, unit = measured.record, measured.effect_map.summary(), cell.options.facts.unit
     shares = ", ".join(f"{summary[name]:.1%} {name}" for name in ("positive", "negative", "none"))
     blocks = ", ".join(f"{count} {name[7:]}" for name, count in summary.items() if name.startswith("blocks_") and count)
     session, engine, proof = record["session"], record["engine"], record["proof"]
@@ -97,10 +104,10 @@ def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
     table = Table(title=f"Causal Effect Map: {cell.model.name} on {cell.scene.name}", show_header=False)
     rows = {
         "PSNR of the ROI, untouched": f"{record['psnr_roi_db']:.2f} dB (whole image {record['psnr_image_db']:.2f} dB)",
-        "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} dB",
-        f"blocks at {cell.options.tol:g} dB": shares,
+        "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}",
+        f"blocks at {cell.options.threshold:g} {unit}": shares,
         "blocks": blocks,
-        "sampling": cell.rule.describe(),
+        "sampling": cell.sampling.describe(),
         "draws": f"{summary['draws']} in the averages; {speed}",
         "engine": f"{engine['kind']}, {engine['precision']}: {engine['reason']}",
         "proof": checked,

@@ -4,15 +4,18 @@ A rule is a frozen dataclass and a pure function of the stored effects, so a run
 what is on disk and goes on as if nothing had happened. Draw k of a block always has the same donor, whatever the rule.
 """
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Paper", "Request", "Rule", "Smoke", "Uniform", "asked"]
 
+TOL_DB = 0.01  # of PSNR
 Effects = NDArray[np.float64]
 Labels = Mapping[int, NDArray[np.int64]]
 
@@ -113,17 +116,25 @@ class Paper:
     Args:
         coarse: draws of every block.
         fine: further draws of a block where any coarse |effect| is at least tol; they alone enter its mean.
-        tol: gate in dB.
+        tol: gate, in the outcome's unit; None for the outcome's own (0.01 dB where no outcome is known).
+        unit: of effects, as it is printed.
 
     Source: Hu et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3557149, and its published code.
     """
 
     coarse: int = 3
     fine: int = 50
-    tol: float = 0.01
+    tol: float | None = None
+    unit: str = "dB"
 
     def __post_init__(self) -> None:
         _at_least(1, coarse=self.coarse, fine=self.fine)
+        check_tol(self.tol)
+
+    @property
+    def gate(self) -> float:
+        """The smallest |effect| that opens the gate."""
+        return TOL_DB if self.tol is None else self.tol
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -144,12 +155,13 @@ class Paper:
 
     def describe(self) -> str:
         """The rule in words."""
-        return f"paper: {self.coarse} draws, {self.fine} more where any |effect| >= {self.tol:g} dB (these alone count)"
+        gate = f"{self.gate:g} {self.unit}"
+        return f"paper: {self.coarse} draws, {self.fine} more where any |effect| >= {gate} (these alone count)"
 
     def _refined(self, effects: Effects) -> bool:
         # Only the coarse draws open the gate: the store may hold more draws, asked for by another rule.
         coarse = effects[: self.coarse]
-        return len(coarse) == self.coarse and bool(np.any(np.abs(coarse) >= self.tol))
+        return len(coarse) == self.coarse and bool(np.any(np.abs(coarse) >= self.gate))
 
     def _wanted(self, effects: Effects) -> int:
         return self.coarse + self.fine if self._refined(effects) else self.coarse
@@ -208,6 +220,27 @@ class Smoke(Uniform):
     def describe(self) -> str:
         """The rule in words."""
         return f"smoke: {self.n} draws a block, no verdicts"
+
+
+def check_tol(tol: float | None) -> None:
+    """Refuse a tol that is no size of an effect.
+
+    Raises:
+        ValueError: if it is negative, NaN or infinite.
+    """
+    if tol is not None and not 0 <= tol < math.inf:
+        raise ValueError(f"tol: got {tol}, expected an |effect| of 0 or more, as 0.01; null for the outcome's own")
+
+
+def for_outcome(rule: Rule, tol: float, unit: str) -> Rule:
+    """Return a rule with the tol and the unit of an outcome, where it has such and the user gave none."""
+    if not dataclasses.is_dataclass(rule):
+        return rule
+    told: dict[str, Any] = {"unit": unit}
+    if getattr(rule, "tol", unit) is None:
+        told["tol"] = tol
+    names = {part.name for part in dataclasses.fields(rule)}  # pyright: ignore[reportArgumentType]
+    return dataclasses.replace(rule, **{name: value for name, value in told.items() if name in names})  # pyright: ignore
 
 
 def _at_least(least: int, **values: int) -> None:

@@ -1,12 +1,13 @@
 """The sequential sampling rule: draw where it matters until every block is decided or precise enough."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from cem_bench.sampling.rules import Effects, Labels, Request, up_to
+from cem_bench.sampling.rules import TOL_DB, Effects, Labels, Request, up_to
 from cem_bench.stats.estimates import check_confidence
 from cem_bench.stats.looks import by_length, interval, looks_of, sequential_p_values, strata_count
 from cem_bench.stats.verdicts import UNDECIDED, check_correction, decide
@@ -28,7 +29,8 @@ class Sequential:
     up undecided at `maximum`. Where a budget cannot pay for a whole round, the blocks nearest to a verdict come first.
 
     Args:
-        tol: half-width of the region of no effect, dB.
+        tol: half-width of the region of no effect, in the outcome's unit; None for the outcome's own (0.01 dB where no
+            outcome is known).
         confidence: of the verdicts and intervals, in (0, 1).
         half_width: if given, dB: stop at an interval of +-half_width instead of at a verdict, after 12 draws at least.
             On the FSRCNN and EDSR_SR_4 gold maps, at 0.02 dB, intervals then cover 98 %, the worst block 92 % (800
@@ -38,11 +40,12 @@ class Sequential:
         growth: factor from look to look, above 1.
         budget: total draws over all blocks, or None for no limit.
         correction: of the verdicts for the number of blocks, "bh" or "by".
+        unit: of effects, as it is printed.
 
     Source: group-sequential t tests, see `cem_bench.stats.looks`.
     """
 
-    tol: float = 0.01
+    tol: float | None = None
     confidence: float = 0.95
     half_width: float | None = None
     minimum: int = 2
@@ -50,14 +53,20 @@ class Sequential:
     growth: float = 1.5
     budget: int | None = None
     correction: Literal["bh", "by"] = "bh"
+    unit: str = "dB"
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
         check_correction(self.correction)
         looks_of(self.minimum, self.maximum, self.growth)
         for name, value in (("tol", self.tol), ("half_width", self.half_width), ("budget", self.budget)):
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: got {value}, expected a positive number")
+
+    @property
+    def region(self) -> float:
+        """Half-width of the region of no effect."""
+        return TOL_DB if self.tol is None else self.tol
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -97,18 +106,18 @@ class Sequential:
 
     def describe(self) -> str:
         """The rule in words."""
-        goal = f"every block against {self.tol:g} dB" if self.half_width is None else f"+-{self.half_width:g} dB"
+        goal = f"every block against {self.region:g}" if self.half_width is None else f"+-{self.half_width:g}"
         limit = "" if self.budget is None else f", at most {self.budget} in all"
         return (
-            f"sequential: {goal} at {self.confidence:.0%}, {self.minimum} to {self.maximum} draws a block{limit}; "
-            f"a true effect is called none with probability at most {self.miss_probability:.2g}"
+            f"sequential: {goal} {self.unit} at {self.confidence:.0%}, {self.minimum} to {self.maximum} draws a "
+            f"block{limit}; a true effect is called none with probability at most {self.miss_probability:.2g}"
         )
 
     def _settled(self, effects: Mapping[int, Effects], labels: Labels | None) -> list[bool]:
         """Return for each block whether it asks for nothing more."""
         lengths = [len(draws) for draws in effects.values()]
         if self.half_width is None:
-            p = sequential_p_values(effects, self.tol, self.looks, labels)
+            p = sequential_p_values(effects, self.region, self.looks, labels)
             decided = (decide(p, 1 - self.confidence, self.correction) != UNDECIDED).tolist()
         else:
             halves = self._half(effects, labels).values()
@@ -122,7 +131,7 @@ class Sequential:
     def _half(self, effects: Mapping[int, Effects], labels: Labels | None) -> dict[int, float]:
         """Return the half-width of every block's interval, dB."""
         halves = np.zeros(len(effects))
-        tol = self.tol if self.half_width is None else None
+        tol = self.region if self.half_width is None else None
         for places, draws, strata in by_length(effects, labels):
             one = interval(draws, strata, self.confidence, looks=self.looks, tol=tol, count=strata_count(labels))
             halves[places] = (one.high - one.low) / 2
@@ -133,7 +142,7 @@ class Sequential:
         left = self.maximum - len(draws)
         if len(draws) < self.minimum:
             return float(left if len(draws) == 0 else self.minimum - len(draws))
-        margin = self.half_width or abs(abs(float(draws.mean())) - self.tol)
+        margin = self.half_width or abs(abs(float(draws.mean())) - self.region)
         total = len(draws) * (half / max(margin, 1e-12)) ** 2
         return float(np.clip(total - len(draws), self._next_look(len(draws)) - len(draws), left))
 

@@ -21,6 +21,7 @@ import pandas as pd
 from cem_bench.store.files import write_atomically
 from cem_bench.store.folder import RunFolder
 from cem_bench.store.manifest import DamagedError, read_identity, run_key
+from cem_bench.store.outcomes import facts_of
 from cem_bench.store.shards import ORDER, Limits, fault_of, read_run, rows_root
 
 __all__ = ["DamagedError", "Limits", "Store", "effects_by_block", "read_rows", "run_key", "write_atomically"]
@@ -148,7 +149,7 @@ def read_rows(folder: Path, kind: str = "draws") -> pd.DataFrame:
 
 
 def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -> dict[int, np.ndarray]:
-    """Split a table of draws into arrays of effects (outcome untouched minus intervened), draw 0 first.
+    """Split a table of draws into arrays of effects (positive where the block helps), draw 0 first.
 
     Raises:
         ValueError: if a block's draws are not 0, 1, 2, ...: the store is damaged; if they lack the outcome.
@@ -161,7 +162,8 @@ def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -
             f"The stored draws have no {outcome}: they were restored from the archive, which keeps the outcomes that "
             "experiments are of. Measure them again in another folder, output=FOLDER."
         )
-    values = (draws[f"{outcome}_untouched"] - draws[outcome]).to_numpy(np.float64)
+    untouched, intervened = (draws[name].to_numpy(np.float64) for name in (f"{outcome}_untouched", outcome))
+    values = facts_of(outcome).effect(untouched, intervened)
     for block, rows in draws.groupby("block").indices.items():
         if not np.array_equal(draws["k"].to_numpy()[rows], np.arange(len(rows))):
             raise ValueError(f"Draws of block {block} are not 0 to {len(rows) - 1}, each once: a shard is lost.")

@@ -18,11 +18,11 @@ class EffectMap:
     """One Causal Effect Map.
 
     Attributes:
-        effect: (rows, columns) float64 dB, average over draws; 0 where a block provably cannot reach the ROI, NaN
-            where nothing was measured and in the ROI.
+        effect: (rows, columns) float64, in the outcome's unit, average over draws; 0 where a block provably cannot
+            reach the ROI, NaN where nothing was measured and in the ROI.
         status: (rows, columns) int8, see `STATUS`.
         n: (rows, columns) draws that entered the average.
-        tol: an |effect| under tol counts as none, dB.
+        tol: an |effect| under tol counts as none.
     """
 
     effect: np.ndarray
@@ -70,10 +70,10 @@ def build_map(
 
     Args:
         shape: rows and columns of blocks.
-        effects: flat block index to effects (dB) of draws 0, 1, 2, ...
+        effects: flat block index to effects of draws 0, 1, 2, ...
         rule: says which draws enter a block's average.
         status: (rows, columns) with ROI and UNREACHABLE marked, MEASURED elsewhere.
-        tol: dB.
+        tol: in the unit of the effects.
     """
     effect, n = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     status = status.copy()

@@ -18,6 +18,7 @@ from cem_bench.stats.summaries import map_summary
 from cem_bench.stats.verdicts import UNDECIDED
 from cem_bench.store import maps
 from cem_bench.store.cells import StoredCell
+from cem_bench.store.outcomes import facts_of
 
 SHARES = (
     "share_positive",
@@ -76,6 +77,8 @@ def _facts(cell: StoredCell) -> dict[str, object]:
     said = cell.entry
     names = ("task", "seed", "psnr_roi_db", "psnr_image_db", "observed_psnr_roi_db")
     head = {"model": cell.model, "scene": cell.scene, "image": cell.image, "variant": cell.variant}
+    outcome = facts_of(said["outcome"])
+    head |= {} if outcome.unit == "dB" else {"unit": outcome.unit}  # of the columns of effects, whatever their names
     tail = {"engine": said["engine"]["kind"], "precision": said["engine"]["precision"], "run_key": said["key"][:16]}
     tail |= {"commit": said["provenance"]["commit"][:10], "seconds": said["session"]["seconds"]}
     facts = {"reach_px": reach_px(cell), "global_statistics": said["facts"]["global_statistics"] or ""}
