@@ -23,8 +23,9 @@ from cem_bench.store.shards import Reading, read_run
 from cem_bench.store.sums import checked_content, read_sums
 
 RECORD = "record.json"
-# what a run that measured nothing new says of itself in its record, while the entry keeps what the draws came from
-OF_SESSION = ("session", "proof", "provenance")
+# of entry and record; all else may differ, since experiments that share a run write its record one after the other
+COMMON = ("psnr_roi_db", "psnr_image_db")
+TOLERANCE_DB = 1e-3  # between machines
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,20 @@ def _run(folder: Path) -> tuple[Reading | None, list[Damage]]:
 
 
 def _entry_damage(path: Path, entry: Mapping[str, Any], folder: Path) -> list[Damage]:
-    """Compare an entry, which the tables are made of, with the record that the manifest vouches for."""
+    """Compare an entry, which the tables are made of, with record and identity of its run."""
     try:
-        record = _json(read_beside(folder, RECORD))
+        record, identity = _json(read_beside(folder, RECORD)), read_identity(folder)
     except DamagedError:
         return []  # the run itself is named already
-    common = [name for name in entry if name in record and name not in OF_SESSION]
-    other = [name for name in common if entry[name] != record[name]]
-    return [Damage(path, f"differs from {folder / RECORD} in {', '.join(other)}")] if record and other else []
+    other = [name for name in COMMON if name in record and not _near(entry.get(name), record[name])]
+    other += [name for name in ("roi", "block") if name in identity and entry.get(name) != identity[name]]
+    other += ["key"] if entry["key"] != run_key(identity) else []
+    return [Damage(path, f"differs from the run {folder} in {', '.join(other)}")] if other else []
+
+
+def _near(first: object, second: object) -> bool:
+    numbers = isinstance(first, int | float) and isinstance(second, int | float)
+    return numbers and abs(float(first) - float(second)) <= TOLERANCE_DB
 
 
 def _json(content: bytes | None) -> dict[str, Any]:

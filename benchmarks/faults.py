@@ -1,0 +1,329 @@
+"""Kill, race and damage real processes on a small cell and a small sweep, and count what came of it.
+
+`python benchmarks/faults.py [--kills 100] [--races 100] [--damages 20]` writes `results/reliability/faults.csv`. Every
+case ends with a clean run and is compared, bit by bit, with draws that one undisturbed process made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from cem_bench.inputs.degradations import Noise
+from cem_bench.inputs.donors import DonorPool
+from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.scene import Scene
+from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.entry import enlist
+from cem_bench.measuring.lam import keep_lam
+from cem_bench.measuring.measure import measure
+from cem_bench.models.model import as_model
+from cem_bench.sampling.rules import Uniform
+from cem_bench.store import draws as store_draws
+from cem_bench.store.draws import DamagedError, Store, read_rows
+from cem_bench.store.files import write_atomically
+from cem_bench.store.leases import BusyError
+from cem_bench.store.verify import walk
+
+TABLE = Path(__file__).resolve().parents[1] / "results" / "reliability" / "faults.csv"
+FORK = multiprocessing.get_context("fork")  # a child in milliseconds, so that hundreds of kills take minutes
+EXPERIMENT, SWEEP, DRAWS = "faults", (0, 1, 2), 3
+Work = Callable[[Path], None]
+
+
+class Net(nn.Module):
+    """Two small convolutions, residual."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the image and a small change."""
+        return x + 0.2 * self.body(x)
+
+
+def cell_of(number: int) -> Cell:
+    """Return a cell of 64 blocks: one network per number, the same scene and donors."""
+    rng = np.random.default_rng(7)
+    rows, columns = np.mgrid[:64, :64]
+    waves = np.stack([np.sin(rows / 7 + i) + np.cos(columns / 5 - i) for i in range(3)], axis=-1)
+    clean = np.clip(127 + 50 * waves + rng.normal(0, 6, waves.shape), 0, 255).astype(np.uint8)
+    pool = DonorPool(rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), np.arange(40).astype(str), {"source": "made"})
+    model = as_model(Net(number), name=f"net{number}", tasks=("DN",), identity=f"net{number}")
+    return Cell(model, Scene("waves", clean, Rect(24, 24, 16, 16), 8, "made"), Noise(25.0), pool, Uniform(DRAWS))
+
+
+def one_cell(output: Path) -> None:
+    """Measure a cell, writing after every unit of work."""
+    store_draws.FLUSH_SECONDS = 0.0
+    measure(cell_of(0), output / "store")
+
+
+def one_sweep(output: Path) -> None:
+    """Measure all cells as a worker of a sweep does: skip what another measures, and come back to it."""
+    store_draws.FLUSH_SECONDS = 0.0
+    left = [number for number in SWEEP if not _tried(number, output, wait=False)]
+    for number in left:
+        _tried(number, output, wait=True)
+
+
+def _tried(number: int, output: Path, *, wait: bool) -> bool:
+    cell = cell_of(number)
+    try:
+        measured = measure(cell, output / "store", wait=wait)
+    except BusyError:
+        return False
+    keep_lam(cell, measured, steps=2)
+    enlist(cell, measured, [f"model=net{number}"], output, EXPERIMENT)
+    return True
+
+
+def rows_of(output: Path) -> dict[str, pd.DataFrame]:
+    """Return the draws of every run of a folder, checked."""
+    return {path.parent.name: read_rows(path.parent) for path in sorted((output / "store").glob("*/identity.json"))}
+
+
+def same(found: dict[str, pd.DataFrame], expected: dict[str, pd.DataFrame]) -> bool:
+    """Whether two folders hold the same draws, bit by bit."""
+    return found.keys() == expected.keys() and all(found[key].equals(expected[key]) for key in expected)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is disturbed.
+
+    Attributes:
+        name: of the row in the table.
+        work: of one process.
+        expected: the draws of one undisturbed process.
+        seconds: that it took.
+    """
+
+    name: str
+    work: Work
+    expected: dict[str, pd.DataFrame]
+    seconds: float
+
+
+def undisturbed(name: str, work: Work) -> Setting:
+    """Run work alone and keep what it gave."""
+    with _folder() as output:
+        start(work, output).join()
+        shutil.rmtree(output / "store")
+        started = time.perf_counter()
+        start(work, output).join()
+        return Setting(name, work, rows_of(output), time.perf_counter() - started)
+
+
+def start(work: Work, output: Path) -> multiprocessing.Process:
+    """Start work in a process of its own, quiet."""
+
+    def child() -> None:
+        logging.disable(logging.CRITICAL)
+        work(output)
+
+    process = FORK.Process(target=child)
+    process.start()
+    return process  # pyright: ignore[reportReturnType]
+
+
+def killed(setting: Setting, rng: np.random.Generator, *, workers: int = 1) -> str:
+    """Kill -9 one process at a random instant, run again, compare; "" where all is well."""
+    with _folder() as output:
+        processes = [start(setting.work, output) for _ in range(workers)]
+        time.sleep(float(rng.uniform(0, setting.seconds * workers)))
+        os.kill(processes[0].pid or 0, signal.SIGKILL)
+        for process in processes:
+            process.join()
+        if any(process.exitcode for process in processes[1:]):
+            return "the other worker failed"
+        with suppress(FileNotFoundError):
+            rows_of(output)  # whatever lies there can be read: old or new, never between
+        again = start(setting.work, output)
+        again.join()
+        return _judged(setting, output, again.exitcode)
+
+
+def raced(setting: Setting, rng: np.random.Generator) -> str:
+    """Run two processes at once, a moment apart; "" where all is well."""
+    with _folder() as output:
+        processes = [start(setting.work, output)]
+        time.sleep(float(rng.choice([0.0, rng.uniform(0, setting.seconds)])))
+        processes.append(start(setting.work, output))
+        for process in processes:
+            process.join()
+        return _judged(setting, output, max(process.exitcode or 0 for process in processes))
+
+
+def damaged(
+    setting: Setting, finished: Path, damage: Callable[[Path, np.random.Generator], None], rng: np.random.Generator
+) -> str:
+    """Damage a copy of a finished folder; it must be refused, then mended by the same command; "" where all is well."""
+    with _folder() as output:
+        shutil.copytree(finished / "store", output / "store")
+        folder = output / "store" / next(iter(setting.expected))
+        damage(folder, rng)
+        try:
+            read_rows(folder)
+            return "was served"
+        except DamagedError:
+            pass
+        again = start(setting.work, output)
+        again.join()
+        return _judged(setting, output, again.exitcode)
+
+
+def _judged(setting: Setting, output: Path, code: int | None) -> str:
+    if code:
+        return f"exit code {code}"
+    try:
+        found = rows_of(output)
+    except DamagedError as error:
+        return f"refused: {error}"
+    if not same(found, setting.expected):
+        return "other draws"
+    entries = (output / "store" / "experiments").is_dir()
+    return "; ".join(item.reason for item in walk(output, EXPERIMENT).damage) if entries else ""
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="cem_bench_faults") as name:
+        yield Path(name)
+
+
+def _shard(folder: Path) -> Path:
+    return next(folder.glob("draws-*.parquet"))
+
+
+def _flip(path: Path, rng: np.random.Generator) -> None:
+    content = bytearray(path.read_bytes())
+    content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(bytes(content))
+
+
+def _edit(folder: Path, change: Callable[[pd.DataFrame], object]) -> None:
+    table = pd.read_parquet(_shard(folder))
+    change(table)
+    table.to_parquet(_shard(folder), index=False)
+
+
+def _set(column: str, value: float) -> Callable[[Path, np.random.Generator], None]:
+    def damage(folder: Path, rng: np.random.Generator) -> None:
+        _edit(folder, lambda table: table.__setitem__(column, table[column].where(_but_one(table, rng), value)))
+
+    return damage
+
+
+def _but_one(table: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+    rest = np.ones(len(table), bool)
+    rest[rng.integers(len(table))] = False
+    return rest
+
+
+def _of_another_key(folder: Path, rng: np.random.Generator) -> None:
+    other = Store(folder.parent, {"model": "another", "number": int(rng.integers(1 << 30))})
+    other.append({name: column.to_numpy() for name, column in pd.read_parquet(_shard(folder)).items()})
+    other.write_record({})
+    shutil.copy(_shard(other.folder), _shard(folder))
+    shutil.rmtree(other.folder)
+
+
+def _gap(folder: Path, rng: np.random.Generator) -> None:
+    table = pd.read_parquet(_shard(folder))
+    table.drop(index=int(rng.integers(len(table)))).to_parquet(_shard(folder), index=False)
+
+
+def _swap(folder: Path, rng: np.random.Generator) -> None:
+    table = pd.read_parquet(_shard(folder))
+    names = rng.permutation(["psnr", "psnr_untouched", "psnr_8bit", "psnr_8bit_untouched"])[:2]
+    first, second = map(str, names)
+    table.rename(columns={first: second, second: first}).to_parquet(_shard(folder), index=False)
+
+
+def _truncate(name: str) -> Callable[[Path, np.random.Generator], None]:
+    def damage(folder: Path, rng: np.random.Generator) -> None:
+        path = next(folder.glob(name))
+        path.write_bytes(path.read_bytes()[: int(rng.integers(path.stat().st_size))])
+
+    return damage
+
+
+DAMAGES: dict[str, Callable[[Path, np.random.Generator], None]] = {
+    "hand-edited effect (+0.5 dB)": lambda folder, rng: _edit(
+        folder, lambda table: table.__setitem__("psnr", table["psnr"] + 0.5 * ~_but_one(table, rng))
+    ),
+    "NaN in a row": _set("psnr", np.nan),
+    "swapped labels of outcomes": _swap,
+    "another donor": _set("donor", 39),
+    "a draw taken out": _gap,
+    "shard of another key": _of_another_key,
+    "flipped bit in a shard": lambda folder, rng: _flip(_shard(folder), rng),
+    "truncated shard": _truncate("draws-*.parquet"),
+    "removed shard": lambda folder, rng: _shard(folder).unlink(),
+    "flipped bit in the manifest": lambda folder, rng: _flip(folder / "manifest.json", rng),
+    "truncated manifest": _truncate("manifest.json"),
+    "truncated identity": _truncate("identity.json"),
+}
+
+
+def count(name: str, cases: int, case: Callable[[np.random.Generator], str]) -> dict[str, object]:
+    """Run a kind of fault many times; return its row of the table."""
+    rng, started = np.random.default_rng(len(name)), time.perf_counter()
+    answers = [case(rng) for _ in tqdm(range(cases), desc=name, leave=False)]
+    failed = [answer for answer in answers if answer]
+    seconds = round(time.perf_counter() - started, 1)
+    return {
+        "fault": name,
+        "cases": cases,
+        "failed": len(failed),
+        "why": "; ".join(sorted({*failed})),
+        "seconds": seconds,
+    }
+
+
+def main() -> None:
+    """Run everything and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("kills", 100), ("races", 100), ("damages", 20)):
+        parser.add_argument(f"--{name}", type=int, default=default, help="in all; damages: of each kind")
+    parser.add_argument("--out", type=Path, default=TABLE)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ["CEM_BENCH_LEASE_SECONDS"] = "5"
+    cell, sweep = undisturbed("cell", one_cell), undisturbed("sweep", one_sweep)
+    rows, kills, races = [], given.kills // 4, given.races // 2
+    for setting in (cell, sweep):
+        rows.append(count(f"kill -9, {setting.name}", kills, lambda rng, s=setting: killed(s, rng)))
+        rows.append(
+            count(f"kill -9 of one of two, {setting.name}", kills, lambda rng, s=setting: killed(s, rng, workers=2))
+        )
+        rows.append(count(f"two processes, {setting.name}", races, lambda rng, s=setting: raced(s, rng)))
+    with _folder() as finished:
+        start(one_cell, finished).join()
+        for name, damage in DAMAGES.items():
+            rows.append(count(name, given.damages, lambda rng, d=damage: damaged(cell, finished, d, rng)))
+    write_atomically(given.out, pd.DataFrame(rows).to_csv(index=False).encode())
+    print(pd.DataFrame(rows).drop(columns="why").to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Two real processes on one cell, one folder, one sweep; kill -9 at random instants: `benchmarks/faults.py`, small."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from cem_bench.measuring.measure import measure
+from cem_bench.store.draws import Store, read_rows
+from cem_bench.store.leases import BusyError, holder_of
+
+FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "faults.py"
+# a fork of a process with threads may deadlock: here there is one thread, and the children are short
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes, which this system cannot"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def faults() -> ModuleType:
+    description = importlib.util.spec_from_file_location("faults", FILE)
+    assert description and description.loader
+    module = importlib.util.module_from_spec(description)
+    sys.modules["faults"] = module
+    description.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def cell(faults: ModuleType):
+    return faults.undisturbed("cell", faults.one_cell)
+
+
+@pytest.fixture(scope="module")
+def sweep(faults: ModuleType):
+    return faults.undisturbed("sweep", faults.one_sweep)
+
+
+@pytest.fixture(autouse=True)
+def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEM_BENCH_LEASE_SECONDS", "5")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_processes_on_one_cell(faults, cell, seed: int) -> None:
+    assert faults.raced(cell, np.random.default_rng(seed)) == ""
+
+
+def test_two_processes_on_one_sweep(faults, sweep) -> None:
+    assert faults.raced(sweep, np.random.default_rng(0)) == ""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_of_a_cell(faults, cell, seed: int) -> None:
+    assert faults.killed(cell, np.random.default_rng(seed)) == ""
+
+
+def test_kill_9_of_one_of_two_on_a_sweep(faults, sweep) -> None:
+    assert faults.killed(sweep, np.random.default_rng(1), workers=2) == ""
+
+
+def test_two_processes_on_one_folder(faults, cell, sweep, tmp_path: Path) -> None:
+    """Different cells: nobody waits for the other."""
+    other = faults.start(lambda output: measure(faults.cell_of(2), output / "store") and None, tmp_path)
+    mine = faults.start(faults.one_cell, tmp_path)
+    for process in (other, mine):
+        process.join()
+        assert process.exitcode == 0
+    found = faults.rows_of(tmp_path)
+    assert len(found) == 2 and all(found[key].equals(sweep.expected[key]) for key in found)
+
+
+def test_a_worker_skips_a_busy_cell_and_comes_back_to_it(faults, sweep, tmp_path: Path) -> None:
+    identity = faults.cell_of(0).identity()
+    store = Store(tmp_path / "store", identity)
+    with store.claimed():
+        worker = faults.start(faults.one_sweep, tmp_path)
+        entries = tmp_path / "store" / "experiments" / faults.EXPERIMENT
+        deadline = time.monotonic() + 120
+        while len(list(entries.glob("*.json"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert sorted(path.name for path in entries.iterdir()) == ["model=net1.json", "model=net2.json"]
+        assert worker.is_alive() and not len(read_rows(store.folder))
+        assert holder_of(store.folder / "lease").startswith(f"process {os.getpid()} on ")
+        with pytest.raises(BusyError, match="is being measured by process"):
+            measure(faults.cell_of(0), tmp_path / "store", wait=False)
+    worker.join()
+    assert worker.exitcode == 0
+    assert faults.same(faults.rows_of(tmp_path), sweep.expected)
+
+
+def test_a_dead_holder_is_taken_over_at_once(faults, cell, tmp_path: Path) -> None:
+    def hold(output: Path) -> None:
+        with Store(output / "store", faults.cell_of(0).identity()).claimed():
+            time.sleep(100)
+
+    holder = faults.start(hold, tmp_path)
+    lease = tmp_path / "store" / next(iter(cell.expected)) / "lease"
+    while not lease.exists() and holder.is_alive():
+        time.sleep(0.02)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    worker = faults.start(faults.one_cell, tmp_path)
+    worker.join()
+    assert worker.exitcode == 0 and faults.same(faults.rows_of(tmp_path), cell.expected)
