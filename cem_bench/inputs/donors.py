@@ -39,6 +39,26 @@ class DonorPool:
             raise ValueError(f"Donor patches must be (N, b, b, 3) uint8, got {shape} {self.patches.dtype}.")
         if len(self.patches) == 0:
             raise ValueError("The donor pool is empty: give a folder or array that holds at least one patch.")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Refuse names and strata that are not one per patch.
+
+        Raises:
+            ValueError: saying how many there are, and how many patches.
+        """
+        count = (len(self.patches),)
+        if np.shape(self.names) != count:
+            raise ValueError(f"Donor names are {np.shape(self.names)}, expected {count}: one per patch.")
+        if self.strata is None:
+            return
+        if np.shape(self.strata) != count:
+            raise ValueError(f"Donor strata are {np.shape(self.strata)}, expected {count}: one per patch.")
+        if not np.issubdtype(np.asarray(self.strata).dtype, np.integer) or np.min(self.strata) < 0:
+            raise ValueError(
+                f"Donor strata must be whole numbers from 0 on, got {np.asarray(self.strata).dtype} values from "
+                f"{np.min(self.strata)}: number the strata 0, 1, 2, ..."
+            )
 
     def __len__(self) -> int:
         return len(self.patches)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+import warnings
+import zlib
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 WHAT_TO_DO = {
     "L": "a grey image: save it as RGB (`Image.open(p).convert('RGB').save(...)`) if three equal channels are meant",
@@ -15,8 +18,13 @@ WHAT_TO_DO = {
     "RGBA": "an image with alpha that is not opaque: flatten it on a background and save it as RGB",
     "P": "a palette image: save it as RGB",
     "1": "a black-and-white image: save it as RGB",
+    "PA": "a palette image with alpha: save it as RGB",
     "CMYK": "a CMYK image: save it as RGB",
 }
+# how Pillow's decoders call channels of more than 8 bits, which it cuts to 8
+DEEP = (";16", ";12", ";10", ";32", ";64")
+FIRST_COUNTS = ("MPO",)  # phones put a preview behind the photograph
+BROKEN = (UnidentifiedImageError, OSError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError, OverflowError)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -42,15 +50,29 @@ def locate(source: str) -> Path:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Read an 8-bit RGB image as (H, W, 3) uint8; an alpha plane that is opaque everywhere is dropped.
+    """Read an 8-bit RGB image as (H, W, 3) uint8, upright; an alpha plane that is opaque everywhere is dropped.
+
+    A photograph that its camera turned by a note (EXIF) is turned, as every viewer does.
 
     Raises:
-        ValueError: if the file is not an image, or is grey, 16-bit, or has alpha or a palette.
+        ValueError: if the file is not an image, is damaged, has more pixels than a photograph, or is grey, deeper than
+            8 bits, of several pictures, or has alpha or a palette; with what to do.
     """
     try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings(
+                "ignore", category=UserWarning
+            )  # a foreign note in a file says nothing of its pixels
+            with Image.open(path) as image:
+                check_kind(image, path)
+                upright = ImageOps.exif_transpose(image)
+                mode, pixels = upright.mode, np.asarray(upright)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path} has too many pixels ({error}): reduce it, or cut out the part to look at.") from error
+    except KindError:
+        raise
+    except (*BROKEN, ValueError, TypeError, IndexError) as error:
         raise ValueError(
             f"{path} is not an image that can be read ({error}); expected an 8-bit RGB PNG or JPEG."
         ) from error
@@ -58,9 +80,32 @@ def read_rgb(path: Path) -> np.ndarray:
         return np.ascontiguousarray(pixels[..., :3])  # opaque: the alpha plane says nothing
     if mode == "RGB" and pixels.dtype == np.uint8:
         return pixels
-    if mode.startswith("I") or mode == "F":
-        raise ValueError(f"{path} has {mode} pixels (16 bit or more); expected 8-bit RGB: convert it to 8 bit first.")
     raise ValueError(f"{path} is {WHAT_TO_DO.get(mode, f'in mode {mode}: save it as RGB')}; expected 8-bit RGB.")
+
+
+class KindError(ValueError):
+    """An image that opens but is not of the kind that is measured."""
+
+
+def check_kind(image: Image.Image, path: Path) -> None:
+    """Refuse what would be cut down to 8-bit RGB without a word.
+
+    Raises:
+        KindError: for more than 8 bits per channel, several pictures, or one colour that stands for transparent.
+    """
+    coded = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
+    if image.mode.startswith("I") or image.mode == "F" or any(depth in coded for depth in DEEP):
+        raise KindError(
+            f"{path} has {image.mode} pixels (16 bit or more); expected 8-bit RGB: convert it to 8 bit first."
+        )
+    if getattr(image, "n_frames", 1) > 1 and image.format not in FIRST_COUNTS:
+        raise KindError(
+            f"{path} holds {getattr(image, 'n_frames', 1)} pictures; expected one: save the one that is meant."
+        )
+    if image.mode == "RGB" and "transparency" in image.info:
+        raise KindError(
+            f"{path} has a colour that stands for transparent: flatten it on a background and save it as RGB."
+        )
 
 
 def sha256_of(array: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,8 +109,27 @@ def load_scene(
     """
     clean = read_rgb(locate(source))
     if crop is not None:
-        whole, part = Rect(0, 0, *clean.shape[:2]), Rect(*crop)
+        whole, part = Rect(0, 0, *clean.shape[:2]), rect_of(crop, "crop")
         if not whole.contains(part):
             raise ValueError(f"Crop {tuple(crop)} does not lie in the image {source} of {whole.height}x{whole.width}.")
         clean = np.ascontiguousarray(clean[part.slices])
-    return Scene(name, clean, Rect(*roi), block, source)
+    return Scene(name, clean, rect_of(roi, "roi"), block, source)
+
+
+def rect_of(values: Sequence[int], name: str) -> Rect:
+    """Return the rectangle that four numbers of a configuration name.
+
+    Args:
+        values: row, column, height, width in pixels.
+        name: what errors call it.
+
+    Raises:
+        ValueError: if they are not four whole numbers, or the size is not positive.
+    """
+    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    if len(numbers) != 4 or len(values) != 4 or min(numbers[2:]) < 1:
+        raise ValueError(
+            f"scene.{name}: got {list(values)}, expected row, column, height and width in pixels, height and width at "
+            f"least 1, as scene.{name}=[0,0,128,128]."
+        )
+    return Rect(*numbers)
