@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from cem_bench.engine import reads as read
+from cem_bench.engine.base import EngineError
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.moving import getitem, pad, permute, reshape, roll
 from cem_bench.engine.pointwise import (
@@ -173,6 +174,8 @@ def _global(call: Call, layouts: Layouts) -> Step:
         layout = Layout.image(call.shape)
     else:
         layout = Layout.plain(call.shape)
+    if prod(layout.shape(1, layout.everywhere)) != prod(call.shape):
+        raise EngineError(f"{call.where or 'network'}: {call.name} has no rule, and no axis of its value is the batch")
     pairs = tuple(between(layout, layouts(ref), read.whole) for ref in inputs)
     # Views, and whatever an unknown op may hold, expect the memory order that they were recorded with.
     recorded_order = call.name == "view" or call.name not in RULES

@@ -108,7 +108,9 @@ def transposed_convolution(call: Call, layouts: Layouts) -> Step | None:
         top = region.top + padding[0] - inside.top * stride[0]
         left = region.left + padding[1] - inside.left * stride[1]
         below, beyond = top + region.height - value.shape[2], left + region.width - value.shape[3]
-        value = functional.pad(value, (0, max(beyond, 0), 0, max(below, 0)))  # output padding: no input reaches it
+        above, short = max(-top, 0), max(-left, 0)  # gaps between kernels, and output padding: no input reaches them
+        value = functional.pad(value, (short, max(beyond, 0), above, max(below, 0)))
+        top, left = max(top, 0), max(left, 0)
         value = value[:, :, top : top + region.height, left : left + region.width]
         return value if bias is None else value + bias.view(1, -1, 1, 1)
 
