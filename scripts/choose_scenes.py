@@ -30,7 +30,6 @@ SHIPPED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", 
 POOLS = {"scenes": ("lam_*.png", "demo_*.png"), "test/kodak24": ("*.png",), "test/cbsd68": ("*.png",)}
 TWICE = {"lam_7.png"}
 TABLE = Path(__file__).resolve().parent.parent / "conf" / "scene_table.csv"
-VARIABLE = "${oc.env:CEM_DATA,CEM_DATA-is-not-set}"
 
 
 def images(data: Path, rng: np.random.Generator) -> Iterator[tuple[str, str, Path]]:
@@ -42,7 +41,7 @@ def images(data: Path, rng: np.random.Generator) -> Iterator[tuple[str, str, Pat
         found = sorted(path for pattern in patterns for path in (data / folder).glob(pattern) if path.name not in TWICE)
         usable = [path for path in found if Image.open(path).mode == "RGB"]
         for index in sorted(rng.choice(len(usable), EACH, replace=False)):
-            yield "set", f"{VARIABLE}/{folder}/{usable[index].name}", usable[index]
+            yield "set", f"${{data:{folder}/{usable[index].name}}}", usable[index]
 
 
 def rois(rng: np.random.Generator) -> tuple[Rect, Rect]:

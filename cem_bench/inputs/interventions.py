@@ -16,8 +16,6 @@ from cem_bench.inputs.degradations import Bicubic, Degradation, Noise, Rain
 from cem_bench.inputs.geometry import Grid, Rect
 from cem_bench.inputs.protocol import grown, on_lattice
 
-FORMS = ("true", "reference")
-
 
 def pasted(degradation: Degradation, block: Rect, size: tuple[int, int]) -> Rect:
     """Return where an intervention on a block is pasted: all that the degradation spreads it to.
@@ -116,9 +114,7 @@ def reference_patches(
     if isinstance(degradation, Bicubic):
         reduced = _cubic(donors, donors.shape[1] // degradation.factor)
         return _cubic(reduced, donors.shape[1]) if degradation.restore_size else reduced
-    raise ValueError(
-        f"The reference code has no intervention for {type(degradation).__name__}; use intervention.form=true."
-    )
+    raise ValueError(f"The reference code has no intervention for {type(degradation).__name__}; use intervention=lv.")
 
 
 def _cubic(patches: np.ndarray, side: int) -> np.ndarray:

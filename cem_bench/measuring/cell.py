@@ -8,68 +8,14 @@ from typing import Any
 
 from cem_bench.inputs.degradations import Degradation
 from cem_bench.inputs.donors import DonorPool, DrawKeys
-from cem_bench.inputs.interventions import FORMS, spread_px
+from cem_bench.inputs.interventions import spread_px
 from cem_bench.inputs.scene import Scene
+from cem_bench.measuring.options import Options
 from cem_bench.measuring.outcome import to_measure
 from cem_bench.models.model import Model
-from cem_bench.sampling.rules import Rule, check_tol, for_outcome
-from cem_bench.stats.verdicts import check_correction
-from cem_bench.store.outcomes import OutcomeFacts, facts_of
+from cem_bench.sampling.rules import Rule, for_outcome
 
 METHOD_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Options:
-    """Choices of a run beside model, scene and rule.
-
-    Attributes:
-        form: `true` or `reference` LV intervention.
-        bgr: reference form only: swap red and blue of the donors.
-        outcome: primary outcome, see `cem_bench.measuring.outcome`.
-        tol: an effect under tol counts as none, in the outcome's unit; None for the outcome's own.
-        fdr: correction of verdicts for the number of blocks, bh or by.
-        engine: auto, cone, crop or full.
-        precision: fp32 or bf16; part of the run key.
-        memory_gb: memory that a batch may take, GiB.
-        compile: run what every draw computes in full through torch.compile.
-        device: cpu, cuda, ...
-        include_roi: also draw in the ROI's own blocks.
-        seed: names the draws.
-    """
-
-    form: str = "true"
-    bgr: bool = False
-    outcome: str = "psnr"
-    tol: float | None = None
-    fdr: str = "bh"
-    engine: str = "auto"
-    precision: str = "fp32"
-    memory_gb: float = 2.0
-    compile: bool = False
-    device: str = "cpu"
-    include_roi: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown form, correction or outcome, and a tol that is no size."""
-        check_correction(self.fdr, "stats.fdr")
-        check_tol(self.tol)
-        facts_of(self.outcome)
-        if self.form not in FORMS:
-            raise ValueError(f"Unknown intervention form {self.form!r}; one of {', '.join(FORMS)}.")
-        if self.bgr and self.form != "reference":
-            raise ValueError("bgr=true reproduces a fault of the reference code: it needs intervention.form=reference.")
-
-    @property
-    def threshold(self) -> float:
-        """The size under which an effect counts as none, in the outcome's unit."""
-        return self.facts.tol if self.tol is None else self.tol
-
-    @property
-    def facts(self) -> OutcomeFacts:
-        """Unit, direction and own tol of the outcome."""
-        return facts_of(self.outcome)
 
 
 @dataclass(frozen=True, eq=False)

@@ -164,7 +164,7 @@ MEANING = {
     "halves_r": "Pearson correlation of the two halves' means over blocks; never to be read without flip_rate",
     "r50_px": "distance to the ROI that holds 50 % of size_db, linear between rings, clean px",
     "r90_px": "the same for 90 %",
-    "blocks_positive": "blocks with verdict positive: effect above tol, false discovery rate 5 % (`stats.fdr`)",
+    "blocks_positive": "blocks with verdict positive: effect above tol, false discovery rate 5 % (`fdr`)",
     "blocks_negative": "blocks with verdict negative",
     "blocks_none": "blocks with verdict none: |effect| below tol (equivalence)",
     "blocks_undecided": "blocks the draws cannot decide",

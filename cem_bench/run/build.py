@@ -11,24 +11,28 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import model_zoo
-from cem_bench.run.config import Config
-from cem_bench.run.sweep import Sweep, table_scenes
+from cem_bench.run.compose import CONF
+from cem_bench.run.config import Config, options_of
+from cem_bench.run.data import register_resolver
+from cem_bench.run.sweep import Sweep, rois_beside, table_scenes
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from cem_bench.inputs.degradations import Degradation
     from cem_bench.inputs.donors import DonorPool
+    from cem_bench.inputs.geometry import Rect
     from cem_bench.inputs.scene import Scene
     from cem_bench.measuring.cell import Cell
     from cem_bench.models.model import Model
 
-PACKAGE = Path(__file__).resolve().parents[1]
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
-
 
 def register() -> None:
     """Make the schema and one option of the group `model` for every name and alias of the zoo known to Hydra."""
+    register_resolver()
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="model", name="custom", node={})
@@ -172,12 +176,6 @@ def build_scene(config: DictConfig) -> Scene:
     """Read the scene of a configuration."""
     from cem_bench.inputs.scene import load_scene
 
-    if "CEM_DATA-is-not-set" in config.source:
-        raise ValueError(
-            f"Scene {config.name} is not shipped: set CEM_DATA to the folder that holds "
-            f"scenes/{Path(config.source).name} (results/README.md says where to get it), or choose a "
-            "shipped scene such as scene=coffee."
-        )
     crop = None if config.crop is None else tuple(config.crop)
     return load_scene(config.name, config.source, tuple(config.roi), crop=crop, block=config.block)  # pyright: ignore[reportArgumentType]
 
@@ -187,8 +185,6 @@ def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
     from cem_bench.inputs.donors import pool_from_array, pool_from_images, stratify
 
     said = {"source": config.source, "licence": config.licence}
-    if config.path and "CEM_DATA-is-not-set" in config.path:
-        raise ValueError("donors=div2k is not shipped: set CEM_DATA to the folder that holds donors_div2k_8x8.npz.")
     if config.kind == "array":
         pool = pool_from_array(config.path, **said).fit(scene.block)
     elif config.kind == "images":
@@ -201,25 +197,12 @@ def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
 
 def build_cell(config: DictConfig) -> Cell:
     """Build the whole cell of a configuration."""
-    from cem_bench.measuring.cell import Cell, Options
+    from cem_bench.measuring.cell import Cell
 
     asked = None if config.task.degradation is None else instantiate(config.task.degradation)
     model = build_model(config.model, asked)
     scene = build_scene(config.scene)
-    options = Options(
-        form=str(config.intervention.form).lower(),
-        bgr=config.intervention.bgr,
-        outcome=config.outcome,
-        tol=config.tol,
-        fdr=config.stats.fdr,
-        engine=config.engine,
-        precision=config.precision,
-        memory_gb=config.memory_gb,
-        compile=config.compile,
-        device=config.device,
-        include_roi=config.include_roi,
-        seed=config.seed,
-    )
+    options = options_of(config)
     degradation = build_degradation(model) if asked is None else asked
     return Cell(model, scene, degradation, build_pool(config.donors, scene), instantiate(config.sampling), options)
 
@@ -243,8 +226,26 @@ def why_no_scene(name: str) -> str:
     """Say why a scene cannot run here and what to do; "" if it can."""
     table = table_scenes(CONF / "scene_table.csv")
     node = OmegaConf.create(table[name]) if name in table else OmegaConf.load(CONF / "scene" / f"{name}.yaml")
-    source = str(OmegaConf.select(node, "source"))
-    if "CEM_DATA-is-not-set" in source:
-        return "CEM_DATA is not set; results/README.md says where to get the image"
+    try:
+        source = str(OmegaConf.select(node, "source"))
+    except OmegaConfBaseException as error:
+        return str(error.__cause__ or error)
     here = ":" in source or Path(source).is_file()
     return "" if here else f"{source} is not there; results/README.md says where to get it"
+
+
+def rois_beside_scene(name: str) -> list[Rect]:
+    """Return the other ROIs that the table of scenes has on a scene's image."""
+    return rois_beside(CONF / "scene_table.csv", name)
+
+
+def zoo_network(name: str, weights: str | None = None) -> nn.Module:
+    """Load a network of the zoo by name, with the weights that its card finds or those of a file."""
+    return model_zoo.load(name, weights=weights)
+
+
+def zoo_command(arguments: list[str]) -> int:
+    """Run the zoo's own command line; returns its exit code."""
+    from model_zoo.__main__ import main
+
+    return main(arguments)

@@ -1,11 +1,18 @@
-"""The schema of the configuration: unknown keys and wrong types are errors before anything runs."""
+"""The schema of the configuration: unknown keys, wrong types and impossible values are errors before anything runs."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from cem_bench.measuring.options import Options, check_options, option
+
+PALETTES = ("paper", "safe")
+ROIS = ("scene", "grid")
 
 
 @dataclass
@@ -61,45 +68,73 @@ class DonorsConfig:
 
 
 @dataclass
-class InterventionConfig:
-    """Form of the LV intervention."""
-
-    form: str = "true"
-    bgr: bool = False
-
-
-@dataclass
-class StatsConfig:
-    """How verdicts are made of draws; read by the reports, changes no stored number."""
-
-    fdr: str = "bh"
-
-
-@dataclass
-class Config:
-    """The whole."""
+class Run:
+    """What a run is made of beside its options; the groups first."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     donors: DonorsConfig = field(default_factory=DonorsConfig)
     sampling: dict[str, Any] = field(default_factory=dict)
-    intervention: InterventionConfig = field(default_factory=InterventionConfig)
-    experiment: str = "single"
-    question: str = ""
+    experiment: str = option("single", "names the folder under `output`")
+    question: str = option("", "what an experiment asks; makes its cells members of a report")
     report: dict[str, Any] = field(default_factory=dict)
-    trained_tasks_only: bool = False
+    trained_tasks_only: bool = option(False, "leave out the tasks that a network is not trained for")
     include: list[str] = field(default_factory=list)
-    seed: int = 0
-    outcome: str = "psnr"
-    tol: float | None = None
-    stats: StatsConfig = field(default_factory=StatsConfig)
-    engine: str = "auto"
-    precision: str = "fp32"
-    roi: str = "scene"
-    memory_gb: float = 2.0
-    compile: bool = False
-    device: str = "cpu"
-    include_roi: bool = False
-    palette: str = "paper"
-    output: str = "results"
+    roi: str = option("scene", "the scene's ROI, or the effect of every block on every output block", choices=ROIS)
+    palette: str = option("paper", "seismic, or for colour-blind readers", choices=PALETTES)
+    output: str = option("results", "folder of store, maps, figures and records")
+
+
+_TYPES = get_type_hints(Options)
+Config = dataclasses.make_dataclass(
+    "Config",
+    [(item.name, _TYPES[item.name], dataclasses.field(default=item.default)) for item in dataclasses.fields(Options)],
+    bases=(Run,),
+)
+
+
+def options_of(config: DictConfig) -> Options:
+    """Return the options of a configuration.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+    return Options(**{item.name: config[item.name] for item in dataclasses.fields(Options)})
+
+
+def check_config(config: DictConfig) -> None:
+    """Refuse impossible values of a composed configuration, before anything is read or measured.
+
+    Raises:
+        ValueError: with what was got and what is expected.
+    """
+    options_of(config)
+    given = {item.name: config[item.name] for item in dataclasses.fields(Run) if item.metadata}
+    check_options(Run(**given))
+    scene, model = config.scene, config.model
+    for name in ("roi", "crop"):
+        place = None if OmegaConf.is_missing(scene, name) else scene[name]
+        if place is None:
+            continue
+        if len(place) != 4 or min(place[:2]) < 0 or min(place[2:]) <= 0:
+            raise ValueError(
+                f"scene.{name}: got {list(place)}, expected [row, column, height, width] in pixels, "
+                "row and column at least 0, height and width above 0."
+            )
+    wanted = {"scene.block": (scene.block, "pixels"), "model.scale": (model.scale, "output pixels per input pixel")}
+    wanted["model.value_range"] = (model.value_range, "the value of white in what the network is fed, as 1 or 255")
+    for name, (value, unit) in wanted.items():
+        if value <= 0:
+            raise ValueError(f"{name}: got {value}, expected a number above 0 ({unit}).")
+
+
+def option_lines() -> Iterator[str]:
+    """Yield a line of help per option: name, default, unit or choices, what it is for."""
+    for item in (*dataclasses.fields(Options), *dataclasses.fields(Run)):
+        if item.metadata:
+            facts = item.metadata
+            limits = " | ".join(facts["choices"]) or facts["unit"]
+            default = "null" if item.default is None else str(item.default).lower()
+            name, hint = f"{item.name}={default}", f" ({limits})" if limits else ""
+            yield f"  {name:26} {facts['about']}{hint}"

@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from cem_bench.inputs.geometry import Rect
+from cem_bench.run.compose import composed, experiment_file, loaded, parser, split
 
 SWEEPS = ("-m", "--multirun")
 
@@ -53,52 +51,52 @@ class Sweep:
         return [*self.fixed, *axes, "hydra.sweeper.params=null", "hydra/hydra_logging=none", "--multirun"]
 
 
-def plan(conf: Path, arguments: list[str], why_missing: Mapping[str, Callable[[str], str]]) -> Sweep | None:
+def plan(arguments: Sequence[str], why_missing: Mapping[str, Callable[[str], str]]) -> Sweep | None:
     """Read a command line as a sweep.
 
     Args:
-        conf: the folder of the configuration.
         arguments: the command line without the program's name.
         why_missing: for a swept key (model, scene), a function from value to "" or the reason why it cannot run.
 
     Returns:
         The sweep, or None where the command line asks for one cell.
+
+    Raises:
+        ValueError: if an experiment's file varies a key that is not there.
     """
-    given = [argument for argument in arguments if not argument.startswith("-")]
-    chosen = [argument for argument in given if argument.startswith(("+experiment=", "trained_tasks_only="))]
-    swept, experiment, trained_only = _of_experiment(conf, chosen)
-    if not swept and not set(arguments) & set(SWEEPS):
+    flags, given, _ = split(arguments)
+    wanted = ("+experiment=", "trained_tasks_only=", "hydra.searchpath=")
+    chosen = [argument for argument in given if argument.startswith(wanted)]
+    swept, experiment, trained_only = _of_experiment(chosen)
+    if not swept and not set(flags) & set(SWEEPS):
         return None
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        assert isinstance(loader, ConfigLoaderImpl)
-        parser = OverridesParser.create(config_loader=loader)
-        of_file = {override.get_key_element(): _values(override) for override in _parsed(parser, swept)}
+    with loaded() as loader:
+        spelled = parser(loader)
+        of_file = {override.get_key_element(): _values(override) for override in _parsed(spelled, swept)}
         axes = dict(of_file)
         fixed = []
-        for text, override in zip(given, parser.parse_overrides(given), strict=True):
+        for text, override in zip(given, spelled.parse_overrides(given), strict=True):
             if override.is_sweep_override() or override.get_key_element() in axes:
                 axes[override.get_key_element()] = _values(override)
             else:
                 fixed.append(text)
-    GlobalHydra.instance().clear()
     # also what the experiment's file asks for and the command line leaves out: the report says what its table lacks
     named = {key: tuple(dict.fromkeys((*axes.get(key, ()), *of_file.get(key, ())))) for key in why_missing}
     missing = {key: _reasons(named[key], ask) for key, ask in why_missing.items()}
     present = {key: tuple(v for v in values if v not in missing.get(key, {})) for key, values in axes.items()}
     named_only = {key: tuple(v for v in named[key] if v not in axes.get(key, ())) for key in why_missing}
     left_out = {key: tuple(v for v in values if v not in missing[key]) for key, values in named_only.items()}
-    missing = {key: found for key, found in missing.items() if found}
+    missing = {key: reasons for key, reasons in missing.items() if reasons}
     return Sweep(tuple(fixed), present, missing, experiment, left_out, trained_only)
 
 
-def included(conf: Path, arguments: Sequence[str]) -> list[str]:
+def included(arguments: Sequence[str]) -> list[str]:
     """Return the experiments that the one on the command line consists of; empty for most."""
-    chosen = [argument.partition("=")[2] for argument in arguments if argument.startswith("+experiment=")]
-    path = conf / "experiment" / f"{chosen[0]}.yaml" if chosen else None
-    said: Any = OmegaConf.to_container(OmegaConf.load(path)) if path and path.is_file() else {}
-    return list(said.get("include", []))
+    _, given, folders = split(arguments)
+    chosen = [argument.partition("=")[2] for argument in given if argument.startswith("+experiment=")]
+    path = experiment_file(chosen[0], folders) if chosen else None
+    content: Any = OmegaConf.to_container(OmegaConf.load(path)) if path else {}
+    return list(content.get("include", []))
 
 
 def table_scenes(path: Path) -> dict[str, dict[str, Any]]:
@@ -126,20 +124,17 @@ def _scene(row: Mapping[str, str]) -> dict[str, Any]:
     return {"name": row["name"], "source": row["source"], "crop": crop, "roi": roi, "block": 8}
 
 
-def _of_experiment(conf: Path, chosen: list[str]) -> tuple[dict[str, str], str, bool]:
+def _of_experiment(chosen: list[str]) -> tuple[dict[str, str], str, bool]:
     if not any(text.startswith("+experiment=") for text in chosen):
         return {}, "", False
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        composed = compose("config", overrides=chosen, return_hydra_config=True)
-    GlobalHydra.instance().clear()
-    params: Any = OmegaConf.to_container(composed.hydra.sweeper.params) if composed.hydra.sweeper.params else {}
+    config = composed(chosen, hydra=True)
+    params: Any = OmegaConf.to_container(config.hydra.sweeper.params) if config.hydra.sweeper.params else {}
     swept = {key: str(value) for key, value in params.items()}
-    return swept, str(composed.experiment), bool(composed.trained_tasks_only)
+    return swept, str(config.experiment), bool(config.trained_tasks_only)
 
 
-def _parsed(parser: OverridesParser, params: Mapping[str, str]) -> list[Override]:
-    return parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
+def _parsed(spelled: OverridesParser, params: Mapping[str, str]) -> list[Override]:
+    return spelled.parse_overrides([f"{key}={value}" for key, value in params.items()])
 
 
 def _values(override: Override) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Outcome:
 
 
 def load_gold(path: Path) -> Gold:
-    """Read a gold map that scripts/gold.py wrote."""
+    """Read a gold map that benchmarks/gold_maps.py wrote."""
     with np.load(path, allow_pickle=False) as stored:
         float64 = {name: stored[name].astype(np.float64) for name in ("effects", "effects_8bit")}
         blocks, strata = stored["blocks"].astype(np.int64), stored["strata"].astype(np.int64)

@@ -116,7 +116,7 @@ def test_the_committed_page_of_claims_has_every_claim_with_its_verdict() -> None
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_experiment_is_a_sweep_with_a_question(name: str) -> None:
     register()
-    sweep = plan(CONF, [f"+experiment={name}"], WHY)
+    sweep = plan([f"+experiment={name}"], WHY)
     assert sweep is not None
     assert sweep.experiment == name.removesuffix("_more")  # which joins the page of another
     assert {"model", "scene", "seed"} <= set(sweep.axes)
@@ -124,7 +124,7 @@ def test_every_experiment_is_a_sweep_with_a_question(name: str) -> None:
 
 
 def test_the_paper_is_all_experiments() -> None:
-    assert sorted(included(CONF, ["+experiment=paper"])) == SWEEPS
+    assert sorted(included(["+experiment=paper"])) == SWEEPS
 
 
 def test_a_sweep_lists_what_is_missing_and_runs_the_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_sweep_lists_what_is_missing_and_runs_the_rest(monkeypatch: pytest.Mon
     monkeypatch.setenv("CEM_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     register()
-    sweep = plan(CONF, ["+experiment=denoise_ca"], WHY)
+    sweep = plan(["+experiment=denoise_ca"], WHY)
     assert sweep is not None
     assert "dncnn_color_blind.pth" in sweep.missing["model"]["DnCNN"]
     assert "CEM_DATA" in sweep.missing["scene"]["set_kodim02_1"]
@@ -143,12 +143,12 @@ def test_a_sweep_lists_what_is_missing_and_runs_the_rest(monkeypatch: pytest.Mon
 def test_the_command_line_narrows_a_sweep() -> None:
     register()
     arguments = ["+experiment=denoise_ca", "model=RCAN_DN_none", "scene=shipped_coffee_1,shipped_coffee_2", "seed=0,1"]
-    sweep = plan(CONF, [*arguments, "sampling.n=3"], {})
+    sweep = plan([*arguments, "sampling.n=3"], {})
     assert sweep is not None
     assert len(sweep.cells) == 4
     assert "sampling.n=3" in sweep.arguments
     assert "--multirun" in sweep.arguments
-    left_out = plan(CONF, [*arguments, "sampling.n=3"], WHY).left_out
+    left_out = plan([*arguments, "sampling.n=3"], WHY).left_out
     assert "RCAN_DN_ca" in left_out["model"]
     assert "RCAN_DN_none" not in left_out["model"]
     assert "shipped_coffee_1" not in left_out["scene"]
@@ -156,7 +156,7 @@ def test_the_command_line_narrows_a_sweep() -> None:
 
 def test_one_cell_is_no_sweep() -> None:
     register()
-    assert plan(CONF, ["model=DnCNN", "scene=coffee"], WHY) is None
+    assert plan(["model=DnCNN", "scene=coffee"], WHY) is None
 
 
 def test_scenes_follow_the_rule() -> None:

@@ -26,8 +26,8 @@ def test_by_claims_fewer_blocks_than_bh():
 def test_the_key_reaches_rule_and_cell():
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["sampling=sequential", "stats.fdr=by"])
-    assert instantiate(config.sampling).correction == config.stats.fdr == "by"
+        config = compose("config", overrides=["sampling=sequential", "fdr=by"])
+    assert instantiate(config.sampling).correction == config.fdr == "by"
     for make in (lambda: Options(fdr="holm"), lambda: Sequential(correction="holm")):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"got 'holm', expected one of bh \(Benjamini-Hochberg\), by"):
             make()

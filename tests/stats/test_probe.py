@@ -54,7 +54,7 @@ def test_a_probed_map_has_all_it_is_judged_by_and_is_not_measured_twice(cell: Ce
     np.testing.assert_array_equal(again.joint["random"], probes.joint["random"])
     found, look = judge(probes), Look(1.0, "paper")
     figure = figure_of(found, probes, measured.effect_map, (cell.scene.clean, cell.scene.roi), look)
-    paths = write_page(tmp_path / "page", found, figure, measured.record, "python scripts/validity.py")
+    paths = write_page(tmp_path / "page", found, figure, measured.record, "python -m cem_bench validity")
     assert [path.name for path in paths if path.stat().st_size] == [
         "validity.csv",
         "record.json",

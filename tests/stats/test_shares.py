@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scripts.prove_shares import distances, prove
 
 from cem_bench.stats.shares import map_shares
 from cem_bench.stats.simulate import draw, load_gold
-from scripts.prove_shares import distances, prove
 
 GOLD = sorted((Path(__file__).parents[2] / "results/statistics").glob("gold_*.npz"))
 
@@ -122,7 +122,7 @@ def test_the_proof_measures_both_estimators_against_the_enumerated_map(capsys):
 
 
 def test_the_recorded_proof_holds_at_every_number_of_draws():
-    """What a claim may rest on: `results/statistics/shares.csv`, written by scripts/prove_shares.py."""
+    """What a claim may rest on: `results/statistics/shares.csv`, written by benchmarks/prove_shares.py."""
     table = pd.read_csv(Path(__file__).parents[2] / "results/statistics/shares.csv")
     bracket = table[table["estimator"] == "bracket"]
     assert set(bracket["map"]) == {path.stem.removeprefix("gold_") for path in GOLD}

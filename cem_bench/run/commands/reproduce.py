@@ -1,23 +1,15 @@
-"""Run every experiment of the paper from nothing, or go on from what is stored; say beforehand what it will take.
-
-    python scripts/reproduce.py            # look at the plan, then run
-    python scripts/reproduce.py --plan     # only the plan
-
-Stop it at any time; the same command goes on where it stopped.
-"""
+"""Run every experiment of the paper from nothing, or go on from what is stored; say beforehand what it will take."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 
-from cem_bench.__main__ import run_parts
-from cem_bench.run.build import CONF, register, wanted, why_no_model, why_no_scene
+from cem_bench.run.build import register, wanted, why_no_model, why_no_scene
+from cem_bench.run.launch import run_parts
 from cem_bench.run.sweep import Sweep, included, plan
 
-OUTPUT = Path("results")
 GUESS_SECONDS = 60.0  # a cell of a model that no table of the experiment holds
 
 
@@ -33,7 +25,8 @@ def seconds_a_cell(experiment: str, output: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     table = pd.read_csv(path, usecols=lambda column: column in ("model", "seconds"))
-    return table.groupby("model")["seconds"].mean().dropna().to_dict() if "seconds" in table else {}
+    means = table.groupby("model")["seconds"].mean().dropna() if "seconds" in table else pd.Series(dtype=float)
+    return {str(name): float(value) for name, value in means.items()}
 
 
 def named(key: str, values: list[str]) -> str:
@@ -58,24 +51,27 @@ def line(name: str, sweep: Sweep, output: Path) -> tuple[str, float]:
     return words + (f"; not on this machine: {absent}" if absent else ""), seconds
 
 
-def main() -> None:
-    """Print the plan, then run it."""
+def reproduce_all(output: Path, *, plan_only: bool) -> int:
+    """Print what every experiment will take, then run them; stopped at any time, the same call goes on.
+
+    Args:
+        output: folder of the results.
+        plan_only: print only.
+
+    Returns:
+        The exit code.
+    """
     register()
-    names = included(CONF, ["+experiment=paper"])
+    names = included(["+experiment=paper"])
     asking = {"model": why_no_model, "scene": why_no_scene}
-    sweeps = {name: sweep for name in names if (sweep := plan(CONF, [f"+experiment={name}"], asking))}
+    sweeps = {name: sweep for name in names if (sweep := plan([f"+experiment={name}"], asking))}
     total = 0.0
     for name, sweep in sweeps.items():
-        words, seconds = line(name, sweep, OUTPUT)
+        words, seconds = line(name, sweep, output)
         total += seconds
         print(words)
     print(
-        f"about {total / 60:.0f} minutes in all: a cell as long as the tables in {OUTPUT} say it took where they were "
+        f"about {total / 60:.0f} minutes in all: a cell as long as the tables in {output} say it took where they were "
         f"measured, {GUESS_SECONDS:.0f} s where they do not know the model"
     )
-    if "--plan" not in sys.argv[1:]:
-        sys.exit(run_parts(names, []))
-
-
-if __name__ == "__main__":
-    main()
+    return 0 if plan_only else run_parts(names, [f"output={output}"])

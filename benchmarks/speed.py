@@ -1,6 +1,6 @@
-"""Measure what the engines save: `python scripts/benchmark.py` writes results/benchmark/ (tables, figure, page).
+"""Measure what the engines save: `python benchmarks/speed.py` writes results/benchmark/ (tables, figure, page).
 
-Each scene of `scripts/benchmark_scenes.py` runs in a process of its own, one after the other, and its row is written at
+Each scene of `benchmarks/speed_scenes.py` runs in a process of its own, one after the other, and its row is written at
 once: `--resume` measures only what the tables lack. Networks without a checkpoint in CEM_WEIGHTS run with seeded random
 weights, which costs the same.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from benchmark_scenes import SCENES, engine_code, met
+from speed_scenes import SCENES, engine_code, met
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ SHOWN = (
 )
 
 ABOUT = """\
-Written by `python scripts/benchmark.py`. Time of a whole map (3 coarse draws a block, 50 fine ones where an effect
+Written by `python benchmarks/speed.py`. Time of a whole map (3 coarse draws a block, 50 fine ones where an effect
 shows; `even`: 50 everywhere; none on the ROI's own blocks) by plain full forwards of the same draws at their best
 batch size, against the engine with its preparation, in CPU seconds of one thread, measured on a sample of blocks and
 scaled. A bf16 row compares with fp32; a compiled one pays for compiling. Random weights: no checkpoint at hand; the
@@ -91,7 +91,7 @@ def engines(wanted: Callable[[Any, dict[str, Any] | None], bool]) -> list[dict[s
     rows = {row["case"]: row for row in read("engines.csv")}
     for index, scene in enumerate(SCENES):
         if wanted(scene, rows.get(scene.case)):
-            row = in_process("benchmark_scenes.py", str(index))
+            row = in_process("speed_scenes.py", str(index))
             if row is None:
                 sys.stdout.write(f"{scene.case}: not measured\n")
                 continue
@@ -217,7 +217,7 @@ def main() -> int:
     rows = engines(wanted)
     keeps = options.only is not None or options.resume or options.changed
     cost = (read("growth.csv") if keeps else []) or [
-        row for asked in ("growth", "compiled") for row in in_process("benchmark_growth.py", asked) or []
+        row for asked in ("growth", "compiled") for row in in_process("speed_growth.py", asked) or []
     ]
     if cost:
         write("growth.csv", cost)

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 
 from cem_bench.__main__ import main
-from cem_bench.run.build import CONF, register, wanted
+from cem_bench.run.build import register, wanted
+from cem_bench.run.commands.reproduce import GUESS_SECONDS, line, not_stored, seconds_a_cell
 from cem_bench.run.sweep import Sweep, plan
-from scripts.reproduce import GUESS_SECONDS, line, not_stored, seconds_a_cell
 
 
 @pytest.fixture
 def sweep() -> Sweep:
     register()
     given = ["+experiment=multitask", "model=RCAN_DN_ca,SRResNet_mix_light", "scene=shipped_rocket_1,shipped_rocket_2"]
-    found = plan(CONF, given, {})
+    found = plan(given, {})
     assert found
     return found
 
@@ -25,7 +25,7 @@ def test_only_the_tasks_a_network_was_trained_for_are_cells(sweep: Sweep) -> Non
     mixed = {("SRResNet_mix_light", task) for task in ("sr_x4_same_size", "dn50", "rain_medium")}
     assert tasks == {("RCAN_DN_ca", "dn50")} | mixed
     assert len(wanted(sweep)) == 2 * len(tasks)
-    everything = plan(CONF, ["+experiment=multitask", "model=RCAN_DN_ca", "seed=0,1", "trained_tasks_only=false"], {})
+    everything = plan(["+experiment=multitask", "model=RCAN_DN_ca", "seed=0,1", "trained_tasks_only=false"], {})
     assert everything and wanted(everything) == everything.cells
 
 

@@ -1,6 +1,6 @@
 """Prove sums and shares of a map on the gold maps: bias and coverage at the numbers of draws used.
 
-    python scripts/prove_shares.py [--runs 120] [--resampled 20]
+    python benchmarks/prove_shares.py [--runs 120] [--resampled 20]
 
 Reads results/statistics/gold_*.npz, of which the truth is known, and writes shares.csv and, of it, the page shares.md
 beside them (`--page`: the page alone, of the table that is there). The table has a row per map,
@@ -147,7 +147,7 @@ def page(table: pd.DataFrame) -> str:
         parts += [f"## {title}", wide.reset_index().to_markdown(index=False, floatfmt=form)]
     runs = table.groupby("estimator")["runs"].max()
     note = (
-        f"Written by `python scripts/prove_shares.py` from shares.csv: {table['map'].nunique()} enumerated maps, "
+        f"Written by `python benchmarks/prove_shares.py` from shares.csv: {table['map'].nunique()} enumerated maps, "
         f"{runs['bracket']} runs of the bracket (`stats.shares.map_shares`) and {runs['halves']} of the cross-fit "
         "halves (`stats.summaries.map_summary`) each, with so many draws per block or as many as the sequential rule "
         "asks for, uniform or by stratum. A coverage over so few runs is known to 4 and 10 points."
@@ -176,7 +176,7 @@ def simulate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     """Return the table of all gold maps in the folder that the command names."""
     golds = {path.stem.removeprefix("gold_"): load_gold(path) for path in sorted(arguments.gold.glob("gold_*.npz"))}
     if not golds:
-        parser.error(f"no gold_*.npz in {arguments.gold}; write them with scripts/gold.py")
+        parser.error(f"no gold_*.npz in {arguments.gold}; write them with benchmarks/gold_maps.py")
     arguments.out.mkdir(parents=True, exist_ok=True)
     return pd.concat([prove(name, gold, arguments.runs, arguments.resampled) for name, gold in golds.items()])
 

@@ -1,8 +1,8 @@
 """Enumerate gold maps: every block that can reach the ROI against every donor of a pool of 1,000 (250 where costly).
 
-    CEM_WEIGHTS=FOLDER python scripts/gold.py dncnn edsr ffdnet fsrcnn rcan_dn_ca srresnet_dn
+    CEM_WEIGHTS=FOLDER python benchmarks/gold_maps.py dncnn edsr ffdnet fsrcnn rcan_dn_ca srresnet_dn
 
-Writes results/statistics/gold_NAME.npz, from which `scripts/prove_statistics.py` draws with the truth known. One
+Writes results/statistics/gold_NAME.npz, from which `benchmarks/prove_statistics.py` draws with the truth known. One
 thread, some milliseconds a draw; the donors are photographs that scikit-image ships, the scene's own left out.
 """
 

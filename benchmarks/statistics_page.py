@@ -1,4 +1,4 @@
-"""The page of `scripts/prove_statistics.py`: results/statistics/README.md."""
+"""The page of `benchmarks/prove_statistics.py`: results/statistics/README.md."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,8 @@ from cem_bench.stats.simulate import Gold
 
 PAGE = """# Statistics, proven by simulation
 
-Written by `python scripts/prove_statistics.py --runs {runs}`; edit nothing here. Maps, enumerated by `scripts/gold.py`:
+Written by `python benchmarks/prove_statistics.py --runs {runs}`; edit nothing here. Maps, enumerated by
+`benchmarks/gold_maps.py`:
 
 {maps}
 

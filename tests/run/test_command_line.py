@@ -86,8 +86,20 @@ def test_multirun_goes_on_after_a_failure_and_says_so(command):
         (["model=custom", "model._target_=nowhere.Net", "task=dn50"], "nowhere"),
         (["donors=folder", "donors.path=nowhere"], "nowhere"),
         (["task=sr_x4"], "choose a task of scale 1"),
-        (["engine=magic"], "magic"),
-        (["outcome=lpips"], "Unknown outcome 'lpips'"),
+        (["engine=magic"], "engine: got 'magic', expected one of auto, cone, crop, full"),
+        (["outcome=lpips"], "outcome: got 'lpips', expected one of psnr"),
+        (["task=1"], "there is no task '1'; nearest: "),
+        (["scene=[1,2]"], "there is no scene '[1"),
+        (["~scene=3"], "~scene takes a group away"),
+        (["palette=foo"], "palette: got 'foo', expected one of paper, safe"),
+        (["roi=foo"], "roi: got 'foo', expected one of scene, grid"),
+        (["tol=nan"], "tol: got nan, expected a number at least 0"),
+        (["tol=-1"], "tol: got -1.0"),
+        (["scene.crop=[0,0,-8,-8]"], "scene.crop: got [0, 0, -8, -8], expected [row, column, height, width]"),
+        (["model=custom", "model.value_range=-1"], "model.value_range: got -1"),
+        (["task.degradation.sigma=25"], "task.degradation"),
+        (["intervention=foo"], "there is no intervention 'foo'"),
+        (["memory_gb=0"], "memory_gb: got 0.0 GiB, expected a number above 0 GiB"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -103,7 +115,15 @@ def test_one_clear_line(command, arguments: list[str], message: str):
 def test_help_names_groups_and_keys(command):
     code, out, _ = command("--help")
     assert code == 0
-    for word in ("scene: astronaut", "task: auto", "sampling:", "model.path=file.pth", "python -m model_zoo list"):
+    for word in (
+        "scene: astronaut",
+        "task: auto",
+        "sampling: ",
+        "model.path=file.pth",
+        "zoo list",
+        "tol=0.01",
+        "reproduce",
+    ):
         assert word in out
 
 
@@ -148,3 +168,37 @@ def test_a_file_that_spandrel_recognises(shared: Path, command):
     code, _, err = command("model=custom", f"model.path={path}", *SMALL)
     assert code == 1
     assert "choose one, as task=dn50" in err
+
+
+def test_ones_own_experiment_in_ones_own_folder(command, tmp_path: Path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\nexperiment: mine\nsampling: {coarse: 2}\n")
+    code, _, err = command("--config-dir", str(folder.parent), "+experiment=mine", *SMALL[:2], "donors.count=50")
+    assert code == 0, err
+    assert (tmp_path / "results" / "mine" / "README.md").is_file()
+    code, _, err = command("+experiment=mine")
+    assert code == 1
+    assert "there is no experiment 'mine'" in err
+
+
+@pytest.mark.parametrize("name", ["report", "claims", "draws", "validity", "replay", "reproduce", "bench"])
+def test_help_of_a_sub_command_runs_nothing(tmp_path: Path, name: str):
+    answer = cem_bench(name, "--help", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "Usage:" in answer.stdout or "usage:" in answer.stdout
+    assert not any(tmp_path.iterdir())
+
+
+def test_version_is_ours(command):
+    assert command("--version")[1].startswith("cem_bench ")
+
+
+def test_a_network_that_raises_is_listed_with_its_command(command, tmp_path: Path):
+    (tmp_path / "odd.py").write_text("def odd(x):\n    return {}['image']\n")
+    own = ["model=custom", "model._target_=odd.odd", "task=dn25", *SMALL]
+    code, _, err = command("--multirun", "seed=0,1", *own)
+    assert code == 1
+    assert "2 of 2 cells failed" in err
+    assert "python -m cem_bench" in err
+    assert "Traceback" not in err

@@ -1,16 +1,11 @@
 """Feed a recorded run of the reference code through our model, engine and outcome, and compare.
 
-    python scripts/replay.py ../shared/golden/DN_DnCNN_crop_2.npz --model DnCNN
-    python scripts/replay.py ../shared/golden --engine auto
-
-Prints one JSON line a recording: file, model, engine, draws (of how many), max_abs_db, mean_abs_db, baseline_abs_db,
-seconds, passed. A folder replays every recording that `RECORDED` knows and keeps the lines in
-results/benchmark/replay.csv, one row a file and engine asked for.
+One JSON line per recording: file, model, engine, draws (of how many), max_abs_db, mean_abs_db, baseline_abs_db,
+seconds, passed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -20,14 +15,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import model_zoo
 from cem_bench.engine import prepare
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.outcome import psnr_8bit
 from cem_bench.measuring.prepared import to_tensor
 from cem_bench.models.model import as_model
+from cem_bench.run.build import zoo_network
+from cem_bench.store.draws import write_atomically
 
-TABLE = Path(__file__).resolve().parents[1] / "results" / "benchmark" / "replay.csv"
 ALLOWED_DB = 0.002  # what the recordings' own page allows
 # The zoo's name for the network that each recording was made with; its card finds the recorded checkpoint.
 RECORDED = {"DN_DnCNN_crop_2.npz": "DnCNN", "DR_PReNet_crop_2.npz": "PReNet", "SR_RFDN_demo_1.npz": "RFDN"}
@@ -53,7 +48,7 @@ def replay(
     with np.load(file) as recording:
         data = {name: recording[name] for name in recording.files}
     meta = json.loads(str(data["meta"]))
-    network = model_zoo.load(model, weights=weights)
+    network = zoo_network(model, weights)
     restorer = as_model(network, name=model, value_range=meta["value_range"]).restorer
     roi = Rect(meta["roi_row"], meta["roi_col"], meta["roi_size"], meta["roi_size"])
     bench = prepare(restorer, to_tensor(data["observation"]), roi, kind=engine)
@@ -89,42 +84,44 @@ def replay(
     }
 
 
-def keep(row: dict[str, Any]) -> None:
-    """Write a row into the table, in place of an older one of the same file and engine."""
+def keep_row(row: dict[str, Any], path: Path) -> None:
+    """Write a row into a table, in place of an older one of the same file and engine."""
     import pandas as pd
 
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    rows: list[Any] = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
+    rows: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
     others = [old for old in rows if (old["file"], old["asked"]) != (row["file"], row["asked"])]
     table = pd.DataFrame([*others, row]).sort_values(["file", "asked"])
-    table.to_csv(TABLE, index=False, float_format="%.6g")
+    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
 
 
-def main() -> None:
-    """Parse the command line and print the result."""
-    parser = argparse.ArgumentParser(description="Replay a recorded run of the reference code.")
-    parser.add_argument("file", type=Path, help="recorded run, .npz, or the folder of all")
-    parser.add_argument("--model", help="zoo name, see `python -m model_zoo list`; a folder needs none")
-    parser.add_argument("--weights", help="checkpoint file; default: found by the model's card")
-    parser.add_argument("--engine", default="auto", choices=["auto", "cone", "crop", "full"])
-    parser.add_argument("--draws", type=int, help="replay a random subset of this size")
-    parser.add_argument("--seed", type=int, default=0, help="chooses the subset")
-    options = parser.parse_args()
-    how = {"engine": options.engine, "draws": options.draws, "seed": options.seed}
-    if not options.file.is_dir() and options.model is None:
-        parser.error("which network? give --model")
-    try:
-        if not options.file.is_dir():
-            print(json.dumps(replay(options.file, model=options.model, weights=options.weights, **how)))
-            return
-        for name, model in RECORDED.items():
-            if (options.file / name).exists() and options.model in (None, model):
-                row = replay(options.file / name, model=model, **how)
-                print(json.dumps(row), flush=True)
-                keep(row)
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"replay: {error}\n")
+def replay_all(recording: Path, model: str, *, table: Path | None, **how: Any) -> bool:
+    """Replay a recording, or those of a folder that `RECORDED` knows, and print a JSON line each.
 
+    Args:
+        recording: a file or a folder.
+        model: zoo name; "" in a folder.
+        table: csv that keeps the rows; None for none.
+        how: of `replay`.
 
-if __name__ == "__main__":
-    main()
+    Returns:
+        Whether all agree within `ALLOWED_DB`.
+
+    Raises:
+        ValueError: if a file comes without a model, or a folder holds no recording.
+    """
+    if not recording.is_dir() and not model:
+        raise ValueError(f"which network was {recording} recorded with? give --model NAME")
+    pairs = {recording: model}
+    if recording.is_dir():
+        pairs = {recording / name: known for name, known in RECORDED.items() if model in ("", known)}
+        pairs = {path: known for path, known in pairs.items() if path.exists()}
+        if not pairs:
+            raise ValueError(f"{recording} holds none of {', '.join(RECORDED)}")
+    passed = True
+    for path, known in pairs.items():
+        row = replay(path, model=known, **how)
+        print(json.dumps(row), flush=True)
+        if table:
+            keep_row(row, table)
+        passed &= row["passed"]
+    return passed

@@ -1,6 +1,6 @@
 """One row of the benchmark, measured in this process: a scene's map by its engine and by plain full forwards.
 
-Called by `scripts/benchmark.py`, one process a row. Engine and full forwards run in turns, in CPU seconds of one
+Called by `benchmarks/speed.py`, one process a row. Engine and full forwards run in turns, in CPU seconds of one
 thread, so that other work on the machine disturbs both alike. The map is measured on a sample of blocks and scaled.
 """
 

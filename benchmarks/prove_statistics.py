@@ -1,6 +1,6 @@
 """Prove the statistics by simulation from the gold maps: coverage, error rates, draws.
 
-    python scripts/prove_statistics.py [--runs 1000]
+    python benchmarks/prove_statistics.py [--runs 1000]
 
 Reads results/statistics/gold_*.npz and writes table.csv, simulations.png and README.md beside them.
 """
@@ -185,7 +185,7 @@ def main() -> None:
     arguments = parser.parse_args()
     golds = {path.stem.removeprefix("gold_"): load_gold(path) for path in sorted(arguments.gold.glob("gold_*.npz"))}
     if not golds:
-        parser.error(f"no gold_*.npz in {arguments.gold}; write them with scripts/gold.py")
+        parser.error(f"no gold_*.npz in {arguments.gold}; write them with benchmarks/gold_maps.py")
     rows, per_block, rounded, masses = [], [], [], []
     for name, gold in golds.items():
         results = outcomes(gold, arguments.runs)

@@ -1,6 +1,6 @@
 """How the benchmark's cost of a draw grows, and one forward under `torch.compile`, measured in this process.
 
-Called by `scripts/benchmark.py`: `benchmark_growth.py growth` or `benchmark_growth.py compiled`.
+Called by `benchmarks/speed.py`: `speed_growth.py growth` or `speed_growth.py compiled`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_scenes import BLOCK, FINE, as_tensor, clean_image, donors, network, spread, timed
+from speed_scenes import BLOCK, FINE, as_tensor, clean_image, donors, network, spread, timed
 from torch import nn
 
 from cem_bench.engine import prepare

@@ -1,0 +1,156 @@
+"""Everything on the command line that does not measure a cell: sub-commands of the same program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="cem_bench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Causal Effect Maps of image restoration networks.",
+)
+draws = typer.Typer(no_args_is_help=True)
+app.add_typer(draws, name="draws", help="Move stored draws between this machine's store and the repository.")
+
+Output = Annotated[Path, typer.Option(help="folder of the results")]
+Palette = Annotated[str, typer.Option(help="paper (seismic) or safe (for colour-blind readers)")]
+# arguments that another parser reads: Hydra's overrides, the zoo's own command line
+OTHERS = {"allow_extra_args": True, "ignore_unknown_options": True}
+RESULTS = Path("results")
+
+
+def _stop(error: Exception) -> typer.Exit:
+    typer.echo(f"cem_bench: {error}", err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def report(
+    experiments: Annotated[list[str], typer.Argument(help="names, as denoise_ca sr_ca")],
+    output: Output = RESULTS,
+    palette: Palette = "paper",
+    formats: Annotated[str, typer.Option(help="of the figures, with commas: png, svg, pdf")] = "png",
+) -> None:
+    """Write tables, figures and page of experiments again, from stored draws. No network runs."""
+    from cem_bench.report import write_report
+
+    for experiment in experiments:
+        try:
+            paths = write_report(experiment, output, palette=palette, formats=tuple(formats.split(",")))
+        except (FileNotFoundError, ValueError) as error:
+            raise _stop(error) from error
+        typer.echo(f"{experiment}: {len(paths)} files in {paths[0].parent}")
+
+
+@app.command()
+def claims(output: Output = RESULTS) -> None:
+    """Judge the hypotheses of conf/claims.yaml by the tables of the experiments, and write their page."""
+    from cem_bench.report.claims import write_claims
+    from cem_bench.report.index import write_dictionary
+
+    paths = write_claims(output)
+    typer.echo(f"claims: {len(paths)} files, {paths[-1]} is the page; columns: {write_dictionary(output)}")
+
+
+@draws.command()
+def keep(output: Output = RESULTS) -> None:
+    """Pack the store's draws into OUTPUT/draws, which git holds: at most 5 MB a file."""
+    from cem_bench.store.archive import keep as pack
+
+    try:
+        paths = pack(output)
+    except (FileNotFoundError, ValueError) as error:
+        raise _stop(error) from error
+    size = sum(path.stat().st_size for path in paths) / 1e6
+    typer.echo(f"{len(paths) // 2} models in {output / 'draws'}, {size:.1f} MB")
+
+
+@draws.command()
+def restore(output: Output = RESULTS) -> None:
+    """Unpack OUTPUT/draws into the store; what is stored already stays."""
+    from cem_bench.store.archive import restore as unpack
+
+    try:
+        typer.echo(f"{unpack(output)} runs restored into {output / 'store'}")
+    except (FileNotFoundError, ValueError) as error:
+        raise _stop(error) from error
+
+
+@app.command(context_settings=OTHERS)
+def validity(
+    context: typer.Context,
+    overrides: Annotated[list[str], typer.Argument(help="of one cell, as model=DnCNN scene=coffee [sampling.n=16]")],
+) -> None:
+    """Ask whether a map is the network's at all: shuffled weights, blocks together, other donors and noise fields.
+
+    Writes page, table and figure into results/validity/MODEL_SCENE; what is stored is not measured again.
+    """
+    from cem_bench.run.commands.validity import write_validity
+
+    try:
+        paths = write_validity([*overrides, *context.args])
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _stop(error) from error
+    typer.echo("\n".join(str(path) for path in paths))
+
+
+@app.command()
+def replay(
+    recording: Annotated[Path, typer.Argument(help="recorded run (.npz), or the folder of all")],
+    model: Annotated[str, typer.Option(help="zoo name; a folder needs none")] = "",
+    weights: Annotated[str, typer.Option(help="checkpoint file; default: found by the model's card")] = "",
+    engine: Annotated[str, typer.Option(help="auto, cone, crop or full")] = "auto",
+    draws: Annotated[int, typer.Option(help="replay a random subset of this size; 0 for all")] = 0,
+    seed: Annotated[int, typer.Option(help="chooses the subset")] = 0,
+    table: Annotated[Path | None, typer.Option(help="also keep the rows in this csv")] = None,
+) -> None:
+    """Feed recorded runs of the reference code through our model, engine and outcome, and compare the PSNR."""
+    from cem_bench.run.commands.replay import replay_all
+
+    try:
+        passed = replay_all(
+            recording, model, weights=weights or None, engine=engine, draws=draws or None, seed=seed, table=table
+        )
+    except (ValueError, OSError) as error:
+        raise _stop(error) from error
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command(context_settings={**OTHERS, "help_option_names": []})
+def zoo(context: typer.Context) -> None:
+    """List models, show their facts, measure their PSNR: list, info NAME, verify [NAME ...]."""
+    from cem_bench.run.build import zoo_command
+
+    raise typer.Exit(zoo_command(context.args))
+
+
+@app.command()
+def reproduce(
+    plan: Annotated[bool, typer.Option("--plan", help="only say what it will take")] = False, output: Output = RESULTS
+) -> None:
+    """Run every experiment of the paper from nothing, or go on from what is stored; says first what it will take."""
+    from cem_bench.run.commands.reproduce import reproduce_all
+
+    raise typer.Exit(reproduce_all(output, plan_only=plan))
+
+
+@app.command(context_settings={**OTHERS, "help_option_names": []})
+def bench(context: typer.Context) -> None:
+    """Measure what the engines save against plain full forwards; needs a checkout (benchmarks/speed.py)."""
+    import runpy
+    import sys
+
+    script = Path(__file__).resolve().parents[3] / "benchmarks" / "speed.py"
+    if not script.is_file():
+        raise _stop(FileNotFoundError(f"{script} is not there: the benchmark is part of the repository, clone it"))
+    sys.path.insert(0, str(script.parent))
+    sys.argv = ["cem_bench bench", *context.args]
+    runpy.run_path(str(script), run_name="__main__")
+
+
+NAMES = frozenset({*(command.callback.__name__ for command in app.registered_commands if command.callback), "draws"})
