@@ -133,7 +133,7 @@ def cascade(cell: Cell, bench: Bench) -> dict[str, Model]:
         for name in names[len(names) - count :]:
             shuffle(network.get_submodule(name), f"{cell.options.seed}:{name}")
         title = f"{count} of {len(names)} layers"
-        stages[title] = dataclasses.replace(cell.model, restorer=network, name=f"{cell.model.name}, {title} random")
+        stages[title] = cell.model.altered(network, f"{title} random")
     return stages
 
 

@@ -7,7 +7,7 @@ import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -99,6 +99,16 @@ class Model:
         except UnseenError:
             return {"process": self.sight.name}
         return {"computation_sha256": seen.sha256, "libraries": dict(seen.libraries)}
+
+    def altered(self, restorer: nn.Module, how: str) -> Model:
+        """Return a model with another network in this one's place, as one with random weights.
+
+        Args:
+            restorer: the network; a copy, changed.
+            how: what was done to it; another word for another change.
+        """
+        given = f"{self.given}, {how}" if self.given else ""
+        return replace(self, restorer=restorer, name=f"{self.name}, {how}", given=given, sight=Sight())
 
     def unseen(self) -> str:
         """Return why the model has no identity; "" where it has one."""

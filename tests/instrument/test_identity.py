@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -163,6 +164,20 @@ def test_draws_of_what_cannot_be_seen_stay_in_the_process(cell: Cell, make, tmp_
     named = [with_network(cell, make(), identity="mine-1") for _ in range(2)]
     assert measure(named[0], tmp_path).record["session"]["new_draws"] > 0
     assert measure(named[1], tmp_path).record["session"]["new_draws"] == 0
+
+
+@pytest.mark.parametrize("how", ["seen", "named", "unseen"])
+def test_an_altered_copy_of_a_model_is_another(how: str):
+    network = {"seen": lambda: Gain(1), "named": lambda: Gain(1), "unseen": lambda: unsourced(0.5)}[how]()
+    model = as_model(network, name="mine", identity="mine-1" if how == "named" else "")
+    copied = copy.deepcopy(model.restorer)
+    for weights in copied.parameters():
+        weights.data *= 2
+    altered = [model.altered(copied, f"{count} layers random") for count in (1, 2)]
+    assert all(one.identity() != model.identity() for one in altered)
+    assert all(one.sight.stores is not model.sight.stores for one in altered)
+    if how != "seen":  # the same weights under another word: nothing else tells them apart
+        assert altered[0].identity() != altered[1].identity()
 
 
 @pytest.mark.parametrize("value", [-1, 0, float("nan"), float("inf"), "255"])
