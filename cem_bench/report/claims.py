@@ -141,7 +141,7 @@ def judged(output: Path) -> pd.DataFrame:
 
 
 def write_claims(output: Path) -> list[Path]:
-    """Write `claims.csv`, a figure per insight and the page from the tables of the experiments.
+    """Write `claims.csv`, a figure per insight of its judged claims, and the page, from the tables of the experiments.
 
     Args:
         output: folder of the results.
@@ -154,11 +154,14 @@ def write_claims(output: Path) -> list[Path]:
     figures, insights, folder = [], [], output / "claims"
     for insight in stated["insights"]:
         own = claims[claims["insight"] == insight["id"]]
-        stem = f"insight_{insight['id']}"
-        if own["images"].any():
-            figures += save_figure(curves.forest_plot(own[own["images"] > 0]), folder / stem)
-        figure = f"{stem}.png" if own["images"].any() else ""
+        shown, stem = own[~own["verdict"].isin([NOT_MEASURED, NOT_JUDGED])], f"insight_{insight['id']}"
+        if len(shown):
+            units = shown["unit"].where(shown["unit"] != "", "share")
+            figures += save_figure(curves.forest_plot(shown.assign(unit=units)), folder / stem)
+        figure = f"{stem}.png" if len(shown) else ""
         insights.append({**insight, "figure": figure, "claims": printed_claims(own)})
+    for path in set(folder.glob("insight_*.*")) - set(figures):
+        path.unlink()
     failed = refused(output, {claim["experiment"] for claim in stated["claims"]})
     text = render(
         "claims", insights=insights, level=f"{100 * stated['level']:.0f}", refused=failed if len(failed) else None
