@@ -1,5 +1,7 @@
 """`python -m model_zoo list` with filters, and what help and an empty machine leave alone."""
 
+from typing import Any
+
 import pytest
 
 import model_zoo
@@ -7,7 +9,7 @@ from model_zoo.__main__ import main
 from model_zoo.listing import Wanted, select
 
 
-def names(**facts: object) -> set[str]:
+def names(**facts: Any) -> set[str]:
     return {entry.name for entry in select(Wanted(**facts))}
 
 
