@@ -54,6 +54,7 @@ class Cell:
             "seed": self.options.seed,
             "outcomes": [outcome.name for outcome in to_measure(self.options.outcome)],
             "precision": self.options.precision,
+            **({"stochastic": self.options.stochastic} if self.options.stochastic else {}),
         }
 
     def _spread(self) -> dict[str, int]:

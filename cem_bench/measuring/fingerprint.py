@@ -20,6 +20,7 @@ from cem_bench.engine.base import exact_arithmetic
 from cem_bench.inputs.scene import Scene
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, MeasureError, to_tensor
+from cem_bench.measuring.yardstick import common_random_numbers
 from cem_bench.models.model import Model
 from cem_bench.store.draws import Store
 
@@ -91,9 +92,7 @@ def probe(observation: np.ndarray) -> Tensor:
 
 def _answer(model: Model, image: Tensor) -> Tensor:
     """Run the plain network on one image, with random numbers that are the same each time."""
-    devices = [image.device] if image.device.type == "cuda" else []
-    with exact_arithmetic(), torch.random.fork_rng(devices=devices):
-        torch.manual_seed(0)
+    with exact_arithmetic(), common_random_numbers(0):
         return model.restorer(image[None])[0].float()
 
 

@@ -25,6 +25,7 @@ from cem_bench.measuring.leasing import Stores, claimed
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, MeasureError, Progress, to_tensor
+from cem_bench.measuring.stochastic import split
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
 from cem_bench.store.matrix import EffectMatrix
@@ -85,6 +86,8 @@ def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.sampling, bench.status(), tol=tol)
     record = _record(drawing, effect_map, proof, time.perf_counter() - started)
     record["fingerprint"] = compared
+    if cell.options.stochastic:
+        record["stochastic"] = split(store.rows)
     store.write_record(record)
     return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
 
@@ -113,6 +116,8 @@ def measure_matrix(
         MeasureError: as `measure`.
         OSError: if the store cannot be written.
     """
+    if cell.options.stochastic:
+        raise ValueError("roi=grid measures networks that draw no random numbers: leave stochastic=0, or choose a ROI.")
     whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
     cell = dataclasses.replace(cell, scene=whole)
     if cell.options.outcome != "psnr":

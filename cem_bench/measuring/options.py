@@ -88,6 +88,9 @@ class Options:
     precision: str = option("fp32", "number format of the forwards; part of the run key", choices=("fp32", "bf16"))
     memory_gb: float = option(2.0, "memory that one batch may take", unit="GiB", above=0.0)
     compile: bool = option(False, "try torch.compile: for networks that act globally (needs a C++ compiler)")
+    stochastic: int = option(
+        0, "for a network that draws random numbers: common states of the generators, 2 or more", least=0
+    )
     device: str = option("cpu", "where the network runs: cpu, cuda, cuda:1")
     include_roi: bool = option(False, "also draw in the ROI's own blocks")
     seed: int = option(0, "names the draws: same seed, same donors for every model", least=0)
@@ -97,6 +100,13 @@ class Options:
         check_options(self)
         if self.bgr and self.form != "reference":
             raise ValueError("bgr=true reproduces a fault of the reference code: it needs intervention=reference.")
+        plain = self.engine in ("auto", "full") and not self.compile and self.precision == "fp32"
+        if self.stochastic and (self.stochastic < 2 or not plain):
+            raise ValueError(
+                f"stochastic={self.stochastic} with engine={self.engine}, compile={self.compile}, precision="
+                f"{self.precision}: expected 2 or more states of the generators, plain forwards in fp32: write "
+                "stochastic=8 and leave the others."
+            )
 
     @property
     def threshold(self) -> float:

@@ -18,7 +18,8 @@ from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.outcome import psnr_by_block, to_measure
 from cem_bench.measuring.proof import Refuted, prove_reach
 from cem_bench.measuring.refusals import MeasureError
-from cem_bench.measuring.yardstick import TOLERANCE, Yardstick, answer, check
+from cem_bench.measuring.stochastic import COLUMN, outputs_under_states, states_of
+from cem_bench.measuring.yardstick import TOLERANCE, Yardstick, answer, check, check_under
 from cem_bench.sampling.rules import Request
 from cem_bench.store import maps
 
@@ -70,7 +71,11 @@ class Bench:
         device = torch.device(cell.options.device)
         observation = cell.degradation(cell.scene.clean)
         tensor, answered = to_tensor(observation).to(device), cell.scene.roi
-        yardstick = check(cell.model, tensor, cell.scene.size)
+        states = states_of(cell.options)
+        if states:
+            yardstick = check_under(cell.model, tensor, cell.scene.size, states)
+        else:
+            yardstick = check(cell.model, tensor, cell.scene.size)
         for roi in also:
             answered = hull(answered, roi) or answered
         engine = engine_for(cell, tensor, answered, one_row=bool(yardstick.one_row))
@@ -171,11 +176,14 @@ class Bench:
         """Run the network under the draws of one request.
 
         Returns:
-            (draws + 1, 3, h, w) float32, the answered region untouched and under each draw.
+            (draws + 1, 3, h, w) float32, the answered region untouched and under each draw; for a stochastic network
+            (states, draws + 1, 3, h, w).
         """
         donors, _ = self.cell.keys.donors(self.cell.pool, request.block, request.first, request.last)
-        patches = self.patches(request.block, donors, request.first)
-        return self.engine.outputs(self.input_rect(request.block), patches)
+        patches, block = self.patches(request.block, donors, request.first), self.input_rect(request.block)
+        if self.cell.options.stochastic:
+            return outputs_under_states(self, block, patches)
+        return self.engine.outputs(block, patches)
 
     def unit(self, request: Request, outputs: Tensor) -> dict[str, np.ndarray]:
         """Measure what came of one request on the ROI.
@@ -203,9 +211,12 @@ class Bench:
             "stratum": strata,
         }
         for outcome in to_measure(cell.options.outcome):
-            values = outcome.compute(outputs, self.target).cpu().numpy()
-            unit[outcome.name] = values[1:]
-            unit[f"{outcome.name}_untouched"] = np.full(count, values[0])
+            states = outputs if outputs.ndim == 5 else outputs[None]
+            values = np.stack([outcome.compute(rows, self.target).cpu().numpy() for rows in states])
+            unit[outcome.name] = values[:, 1:].mean(axis=0)
+            unit[f"{outcome.name}_untouched"] = np.full(count, values[:, 0].mean())
+            if outputs.ndim == 5 and outcome.name == cell.options.facts.name:
+                unit |= {f"{COLUMN}{k}": untouched - under for k, (untouched, *under) in enumerate(values)}
         return unit
 
     def run_on_all(self, block: int, draws: int) -> np.ndarray:
@@ -251,6 +262,7 @@ def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", on
         MeasureError: if it cannot be had for this network.
     """
     options = cell.options
+    kind = "full" if options.stochastic else kind
     try:
         return prepare(
             cell.model.restorer,

@@ -17,7 +17,9 @@ import numpy as np
 from cem_bench.inputs.geometry import ring_distance
 from cem_bench.measuring.outcome import psnr, psnr_by_block
 from cem_bench.measuring.refusals import MeasureError
-from cem_bench.measuring.yardstick import TOLERANCE, answer
+from cem_bench.measuring.stochastic import states_of
+from cem_bench.measuring.yardstick import TOLERANCE, answer, answer_under
+from cem_bench.sampling.rules import Request
 from cem_bench.store import maps
 
 if TYPE_CHECKING:
@@ -127,6 +129,10 @@ def prove_draws(bench: Bench, rows: pd.DataFrame, drawn: list[Name], progress: P
 
     def difference(block: int, k: int) -> tuple[float, Tensor]:
         row: Any = stored.loc[(block, k)]
+        if bench.cell.options.stochastic:
+            request = Request(block, k, k + 1)
+            again = bench.unit(request, bench.run(request))["psnr"][0]
+            return abs(float(again) - float(row["psnr"])), bench.patches(block, np.array([int(row["donor"])]), k)
         patch = bench.patches(block, np.array([int(row["donor"])]), k)
         output = bench.plain_under(block, patch)
         return abs(float(psnr(output, bench.target)[0]) - float(row["psnr"])), patch
@@ -139,7 +145,8 @@ def _require_same_untouched(bench: Bench, stored: np.ndarray, drawn: list[Name])
     untouched = float(psnr(bench.yardstick.answer[(..., *bench.cell.scene.roi.slices)], bench.target)[0])
     differences = np.abs(stored - untouched)
     apart = float(differences.max())
-    if not apart <= PROOF_DB and bench.cell.options.precision == "fp32":
+    options = bench.cell.options  # a mean of PSNRs over states is no PSNR of their mean
+    if not apart <= PROOF_DB and options.precision == "fp32" and not options.stochastic:
         raise Refuted(
             f"Engine {bench.engine.kind} differs from the full forward by {apart:.2e} dB (allowed {PROOF_DB:g}) on the "
             "untouched observation.",
@@ -237,15 +244,25 @@ def prove_untouched(bench: Bench) -> None:
     """
     cell = bench.cell
     first = bench.yardstick.answer
-    again = answer(cell.model, bench.tensor[None], (first.shape[-2], first.shape[-1]))
+    size, states = (first.shape[-2], first.shape[-1]), states_of(cell.options)
+    if states:
+        again = answer_under(cell.model, bench.tensor, size, states)
+    else:
+        again = answer(cell.model, bench.tensor[None], size)
     difference = float((again - first).abs().max() / first.abs().max().clamp_min(1e-12))
-    block = bench.input_rect(next(cell.scene.grid.overlapping(cell.scene.roi)))
-    own = bench.tensor[(slice(None), *block.slices)][None]
-    outputs = bench.engine.outputs(block, own)
-    drift = float((outputs[1] - outputs[0]).abs().max() / outputs[0].abs().max().clamp_min(1e-12))
+    drift = 0.0 if states else _drift(bench)
     if not max(difference, drift) <= TOLERANCE:
         raise MeasureError(
             f"{cell.model.name} answers the untouched image differently after the draws than before (by "
             f"{max(difference, drift):.1e} of its largest value): it keeps state between calls; this session's draws "
             "were removed. Hand over a function that starts afresh: as_model(lambda x: copy.deepcopy(network)(x), ...)."
         )
+
+
+def _drift(bench: Bench) -> float:
+    """Return how far the engine's answer to the untouched image moved, in its largest value."""
+    cell = bench.cell
+    block = bench.input_rect(next(cell.scene.grid.overlapping(cell.scene.roi)))
+    own = bench.tensor[(slice(None), *block.slices)][None]
+    outputs = bench.engine.outputs(block, own)
+    return float((outputs[1] - outputs[0]).abs().max() / outputs[0].abs().max().clamp_min(1e-12))

@@ -93,6 +93,8 @@ def probe(cell: Cell, root: Path, progress: Progress = lambda done, total, text:
 
 def _half(cell: Cell) -> Uniform:
     """Return the rule of half as many draws, having checked that the cell can be judged."""
+    if cell.options.stochastic:
+        raise ValueError("a validity page is of a network that draws no random numbers: leave stochastic=0.")
     if not isinstance(cell.rule, Uniform) or cell.rule.n < 4 or cell.rule.n % 2:
         raise ValueError(f"got {cell.rule.describe()}; expected sampling=uniform with an even sampling.n of at least 4")
     if cell.options.form != "true":

@@ -106,6 +106,51 @@ def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick
     return Yardstick(first, one_row, difference, forwards, time.perf_counter() - begun)
 
 
+def check_under(model: Model, observation: Tensor, size: tuple[int, int], states: list[int]) -> Yardstick:
+    """Ask under every state of the generators, and again under the first: under one state, an image has one answer.
+
+    Args:
+        model: the model.
+        observation: (3, h, w) float32 in 0..1.
+        size: height and width of the answer.
+        states: seeds.
+
+    Returns:
+        The yardstick, its answer the mean over states.
+
+    Raises:
+        MeasureError: as `check`; a network that answers differently under one state keeps state between calls.
+    """
+    begun, fresh = time.perf_counter(), _copy(model)
+    first = answer_under(model, observation, size, states)
+    again = answer_under(model, observation, size, states[:1])
+    difference = _apart(again, answer_under(model, observation, size, states[:1]))
+    if fresh is not None:
+        calm = other_images(observation, 1)[0]
+        _require_no_memory(
+            model, answer_under(fresh, calm, size, states[:1]), answer_under(model, calm, size, states[:1])
+        )
+    if not difference <= TOLERANCE:
+        raise MeasureError(
+            f"{model.name} answers the same image differently under the same random numbers (by {difference:.1e} of "
+            "its range): it keeps state between calls, or has generators of its own. Hand over a function that starts "
+            "afresh: as_model(lambda x: copy.deepcopy(network)(x), ...)."
+        )
+    forwards = len(states) + 2 + 2 * (fresh is not None)
+    return Yardstick(first, "common random numbers", difference, forwards, time.perf_counter() - begun)
+
+
+def answer_under(model: Model, image: Tensor, size: tuple[int, int], states: list[int]) -> Tensor:
+    """Return the mean answer to an image (3, h, w) under states of the generators, (1, 3, H, W) float32."""
+    total: Tensor | None = None
+    for state in states:
+        with common_random_numbers(state):
+            one = answer(model, image[None], size)
+        total = one if total is None else total + one
+    assert total is not None
+    return total / len(states)
+
+
 def _copy(model: Model) -> Model | None:
     """Return a model with a network of its own, that nobody asked anything yet; None where it cannot be copied."""
     if not isinstance(network_of(model), nn.Module):
@@ -163,7 +208,7 @@ def common_random_numbers(seed: int) -> Iterator[None]:
         seed: names the state.
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the network's own, not ours
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
