@@ -17,7 +17,7 @@ from cem_bench.figures.map import Look, draw_map
 from cem_bench.figures.saving import save_figure
 from cem_bench.figures.style import style
 from cem_bench.inputs.geometry import Rect
-from cem_bench.report.columns import signed
+from cem_bench.report.columns import signed_estimate
 from cem_bench.report.render import Markdown, render
 from cem_bench.stats.repeat import Repeatability, repeatability
 from cem_bench.stats.sanity import (
@@ -165,46 +165,52 @@ def _curves(axis: Axes, curves: Mapping[str, DeletionCurve]) -> None:
     axis.legend(fontsize=6)
 
 
-NO_INTERVAL: dict[str, object] = {"interval": "-", "p": "-"}
+# part and quantity of `validity.csv` -> what it answers, in the order of the page
+ANSWERS = {
+    ("random weights", "rank correlation"): "likeness to the true map, rank r",
+    ("blocks together", "mean over steps, dB"): "joint effect over the steps, dB: the map's order above another",
+    ("donor pool", "correlation"): "two halves of the donor pool, r",
+    ("draws", "correlation"): "two halves of the draws, r",
+    ("noise fields", "correlation"): "two halves of the noise fields, r",
+    ("noise fields", "share of variance"): "share of one draw's variance that is the noise field's",
+}
 
 
-def answers(found: Found) -> list[dict[str, object]]:
-    """Return a row per question: what is asked, its number with its unit, the interval, p or a dash."""
-    weights, last = found.weights, len(found.weights.stages) - 2
-    rows = [
-        _answer(f"likeness to the true map, {name}: rank r", weights.spearman[at], weights.low[at], weights.high[at])
-        for name, at in (("all layers shuffled", last), ("two halves of the true map", -1))
-    ]
-    for name, gap in found.gaps.items():
-        question = f"map's order against {name} order, {gap.draws} draws: {gap.verdict}; joint effect, dB"
-        rows.append(_answer(question, gap.mean, gap.low, gap.high, p=gap.p))
-    for name, half in found.halves.items():
-        rows.append(_answer(f"two halves, {name}: correlation", half.correlation, half.low, half.high))
-        changed = f"two halves, {name}: of {half.coloured} coloured blocks change class, %"
-        rows.append(NO_INTERVAL | {"question": changed, "number": Markdown(f"{100 * half.flip_rate:.1f}")})
-    if found.noise is not None:
-        noise = found.noise
-        question = "share of one draw's variance that is the noise field's"
-        rows.append(_answer(question, noise.whole, noise.low, noise.high))
-    return rows
+def answers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that answer the page's questions, as they are printed.
+
+    Args:
+        table: `validity.csv`.
+    """
+    rows = []
+    last = table.loc[table["item"].str.endswith("layers"), "item"].iloc[-1]  # all of them shuffled
+    for (part, quantity), question in ANSWERS.items():
+        same = table[(table["part"] == part) & (table["quantity"] == quantity)]
+        if part == "random weights":
+            same = same[same["item"].isin([last, "halves of the true map"])]
+        elif part == "blocks together":
+            same = same[same["item"].str.startswith("map - ")]
+        for row in same.to_dict("records"):
+            p = f"{row['p']:.2g}" if np.isfinite(row["p"]) else "-"
+            number = Markdown(signed_estimate(row["value"], row["low"], row["high"]))
+            rows.append({"question": question, "of": row["item"], "number": number, "p": Markdown(p)})
+    return pd.DataFrame(rows)
 
 
-def _answer(question: str, value: float, low: float, high: float, p: float = np.nan) -> dict[str, object]:
-    interval = Markdown(f"[{signed(low)}, {signed(high)}]")
-    shown = Markdown(f"{p:.2g}" if np.isfinite(p) else "-")
-    return {"question": question, "number": Markdown(signed(value)), "interval": interval, "p": shown}
+def page_of(table: pd.DataFrame, record: Mapping[str, Any], command: str) -> str:
+    """Return the page.
 
-
-def page_of(found: Found, record: Mapping[str, Any], command: str) -> str:
-    """Return the page."""
-    numbers = table_of(found)
-    numbers = numbers[~numbers["quantity"].str.startswith("effect of")]
+    Args:
+        table: `validity.csv`.
+        record: of the map's measurement.
+        command: that makes the page again.
+    """
     return render(
         "validity",
         model=record["model"],
         scene=record["scene"],
-        answers=answers(found),
-        numbers=numbers.round(4).astype(object).fillna(""),
+        answers=answers(table),
+        numbers=table[~table["quantity"].str.startswith("effect of")].round(4).astype(object).fillna(""),
         sampling=record["sampling"],
         command=command,
         key=record["key"][:16],
@@ -222,9 +228,9 @@ def write_page(folder: Path, found: Found, figure: Figure, record: Mapping[str, 
         record: of the map's measurement.
         command: that makes the page again.
     """
-    table = table_of(found).to_csv(index=False, float_format="%.6g").encode()
-    write_atomically(folder / "validity.csv", table)
+    table = table_of(found)
+    write_atomically(folder / "validity.csv", table.to_csv(index=False, float_format="%.6g").encode())
     write_atomically(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
     figures = save_figure(figure, folder / "validity")
-    write_atomically(folder / "README.md", page_of(found, record, command).encode())
+    write_atomically(folder / "README.md", page_of(table, record, command).encode())
     return [folder / "validity.csv", folder / "record.json", *figures, folder / "README.md"]

@@ -61,8 +61,10 @@ def test_a_probed_map_has_all_it_is_judged_by_and_is_not_measured_twice(cell: Ce
         "validity.png",
         "README.md",
     ]
-    said = paths[-1].read_text()
-    assert "Against nearest order.** Deleting in the map's order cannot be told from it by 2 draws" in said
+    page = paths[-1].read_text()
+    assert "| map - nearest " in page and "cannot be smaller than 2 / 2^draws" in page
+    gap = found.gaps["nearest"]
+    assert gap.verdict == "too few draws" and f"{gap.p:.2g}" in page
 
 
 def test_layers_come_in_the_order_they_run_and_shuffling_keeps_their_values(tiny):
