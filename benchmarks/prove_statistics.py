@@ -128,7 +128,7 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
         axes["verdicts"].axvline(3, color="0.3", lw=0.8, ls="--")
         axes["verdicts"].set(xlabel="contradictory verdicts,\n% of coloured blocks", ylabel="")
         axes["verdicts"].tick_params(axis="y", labelleft=False)
-        axes["verdicts"].legend(title="", loc="lower right")
+        axes["verdicts"].legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         save_figure(drawing, folder / "simulations")
 
 

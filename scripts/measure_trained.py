@@ -89,7 +89,7 @@ def figure(table: pd.DataFrame, path: Path) -> None:
         if test in set(made_for["test"]) and rows["trained"].nunique() == len(TRAINED)
     ]
     with style():
-        drawing = Figure(figsize=(WIDTH, 5.0))
+        drawing = Figure(figsize=(WIDTH, 6.4))
         axes = drawing.subplots(2, max(len(families), len(tests)), squeeze=False)
         for line, panels in zip(axes, (families, tests), strict=True):
             for axis in line[len(panels) :]:
@@ -120,7 +120,7 @@ def tasks_panel(axis: Axes, rows: pd.DataFrame) -> None:
         axis.plot(TRAINED, mine, marker=markers[network], color=colours[network], label=network)
     axis.set(xlabel="trained for", ylabel="PSNR, dB")
     axis.margins(x=0.15)
-    axis.legend(fontsize=6, handlelength=1.4, loc="lower left")
+    axis.legend(fontsize=6, handlelength=1.4, loc="upper center", bbox_to_anchor=(0.5, -0.3))
 
 
 def reach_panel(axis: Axes, rows: pd.DataFrame) -> None:
@@ -140,10 +140,7 @@ def reach_panel(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set_xlim(-0.1 * whole, 1.1 * whole)
     axis.set(xlabel="reach, input px", ylabel="PSNR, dB")
     axis.margins(y=0.15)
-    low, high = axis.get_ylim()
-    room = 0.06 + 0.085 * len(ordered)  # of the panel's height, below the points, for the legend
-    axis.set_ylim(low - (high - low) * room / (1 - room), high)
-    axis.legend(fontsize=6, handletextpad=0.2, labelspacing=0.3, loc="lower left", frameon=True)
+    axis.legend(fontsize=6, handletextpad=0.2, labelspacing=0.3, loc="upper center", bbox_to_anchor=(0.5, -0.3))
 
 
 def with_record(measured: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:

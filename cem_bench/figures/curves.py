@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cem_bench.figures.map import Look
-from cem_bench.figures.style import COLOURS, TICKS, WIDTH, colours_of, markers_of, sign_colours, style, verdict_key
+from cem_bench.figures.series import by_panel, by_task, key_beside, looks_of, panel_grid, task_of, title_of
+from cem_bench.figures.style import TICKS, WIDTH, sign_colours, style, verdict_key
 from cem_bench.store.outcomes import facts_of
 
 FAR = 1.6  # networks whose reach is the whole image stand this many times right of the widest finite one
@@ -21,60 +21,60 @@ APART = 1.05  # models of one reach stand this many times right of each other
 LEAST_MASS = 0.01  # dB; below it masses are on a linear scale
 FLOOR = 1e-5  # dB; curves of sizes end there
 LEAST_DIFFERENCE = 1e-3  # dB; differences below are on a linear scale
-PAIRS_A_ROW = 4
+PAIRS_PER_ROW = 3
 
 
-def mass_plot(summary: pd.DataFrame, look: Look) -> Figure:
-    """Draw PSNR above the models' mean against positive and against negative mass: a row a task, a point a model.
+def mass_plot(summary: pd.DataFrame, look: Look, inputs: Mapping[str, float] | None = None) -> Figure:
+    """Draw PSNR above the models' mean against positive and against negative mass: a point per model.
 
     Args:
-        summary: one row a model and task with `label`, `task`, `psnr_gain_db`, `positive_mass_db`, `negative_mass_db`
+        summary: one row per model and task with `label`, `task`, `psnr_gain_db`, `positive_mass_db`, `negative_mass_db`
             and their `_low`, `_high`.
         look: gives the colours of the two signs, and the unit of effects.
+        inputs: task to the PSNR of the unrestored input above the models' mean, dB, mean over images: a line.
     """
-    tasks = by_task(summary)
-    columns = ("positive_mass_db", "negative_mass_db")
+    rows, columns = list(by_panel(summary)), ("positive_mass_db", "negative_mass_db")
+    several = len({task for task, _ in rows}) > 1
     with style():
-        figure, key = keyed(list(summary["label"]), 2.4 * len(tasks) + 0.5, linestyle="none")
-        grid = figure.subplots(len(tasks), 2, squeeze=False, sharey="row", sharex="col")
-        for line, (task, rows) in zip(grid, tasks, strict=True):
+        figure = Figure(figsize=(WIDTH, 1.9 * len(rows) + 0.5))
+        grid = figure.subplots(len(rows), 2, squeeze=False, sharey="row", sharex="col")
+        for line, (task, models) in zip(grid, rows, strict=True):
+            looks = looks_of(list(models["label"]))
             for axis, column in zip(line, columns, strict=True):
-                for row in rows.to_dict("records"):
-                    _point(axis, row, (column, "psnr_gain_db"), key[row["label"]])
-            line[0].set_ylabel(f"{task}: PSNR of the ROI above\nthe models' mean, dB")
+                for row in models.to_dict("records"):
+                    _point(axis, row, (column, "psnr_gain_db"), looks[row["label"]])
+                _input(axis, (inputs or {}).get(task))
+            line[0].set_ylabel("PSNR of the ROI above\nthe models' mean, dB")
+            line[0].set_title(task_of(task) if several else "", loc="left")
+            key_beside(line[1], looks)
         for axis, column, colour in zip(grid[-1], columns, sign_colours(look), strict=True):
-            axis.set_xlabel(column.replace("_mass_db", f" mass: sum over blocks, {look.unit}"), color=colour)
-            axis.set_xscale("symlog", linthresh=LEAST_MASS)
-            # what has no mass is estimated on either side of 0: an interval far below it runs out of the axis
-            least = float(max(np.nanmin(summary[[column, f"{column}_low"]]), min(1.5 * summary[column].min(), 0.0)))
-            ticks = TICKS if least > 0 else TICKS[::2]
-            axis.set_xticks((0, *ticks), labels=["0", *(f"{tick:g}" for tick in ticks)])
-            most = float(np.nanmax([summary[column].max(), summary[f"{column}_high"].max()]))
-            axis.set_xlim(0.8 * least if least > LEAST_MASS else min(least, 0.0), 1.2 * max(most, LEAST_MASS))
+            words = column.replace("_mass_db", f" mass: sum over blocks, {look.unit}")
+            axis.set_xlabel(f"{words}\n(logarithmic; linear below {LEAST_MASS} {look.unit})".rstrip(), color=colour)
+            _mass_axis(axis, summary, column)
     return figure
 
 
-def by_task(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return the rows of every task: numbers of different tasks share no axis."""
-    return [(str(task), rows) for task, rows in table.groupby("task", sort=False)]
+def _mass_axis(axis: Axes, summary: pd.DataFrame, column: str) -> None:
+    axis.set_xscale("symlog", linthresh=LEAST_MASS)
+    # what has no mass is estimated on either side of 0: an interval far below it runs out of the axis
+    least = float(max(np.nanmin(summary[[column, f"{column}_low"]]), min(1.5 * summary[column].min(), 0.0)))
+    ticks = TICKS if least > 0 else TICKS[::2]
+    axis.set_xticks((0, *ticks), labels=["0", *(f"{tick:g}" for tick in ticks)])
+    most = float(np.nanmax([summary[column].max(), summary[f"{column}_high"].max()]))
+    axis.set_xlim(0.8 * least if least > LEAST_MASS else min(least, 0.0), 1.2 * max(most, LEAST_MASS))
 
 
-def keyed(labels: Sequence[str], height: float, linestyle: str = "-") -> tuple[Figure, dict[str, dict[str, Any]]]:
-    """Return a figure with a legend right of it, high enough for all of its labels, and the look of each.
-
-    Args:
-        labels: may repeat; each is named once.
-        height: of the figure without a legend, inches.
-        linestyle: "none" for points that are not joined.
-    """
-    names = list(dict.fromkeys(labels))
-    colours, markers = colours_of(names), markers_of(names)
-    look = {name: {"color": colours[name], "marker": markers[name], "linestyle": linestyle} for name in names}
-    for name in names[COLOURS:] if linestyle != "none" else ():
-        look[name]["linestyle"] = (0, (2.5, 1))  # its colour is another's
-    figure = Figure(figsize=(WIDTH, max(height, 0.165 * len(names) + 0.2)))
-    figure.legend(handles=[Line2D([], [], label=name, **look[name]) for name in names], loc="outside right upper")
-    return figure, look
+def _input(axis: Axes, gain: float | None) -> None:
+    """Draw the input's PSNR as a line, or say how far below the panel it lies."""
+    if gain is None or not np.isfinite(gain):
+        return
+    low, high = axis.get_ylim()
+    if gain > low - 0.5 * (high - low):
+        axis.axhline(gain, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
+        axis.set_ylim(min(low, gain - 0.05 * (high - low)), max(high, gain + 0.05 * (high - low)))
+    text = "input" if gain > low - 0.5 * (high - low) else f"input at {gain:.1f} dB, below the panel"
+    at = (0.02, gain) if text == "input" else (0.02, axis.get_ylim()[0])
+    axis.annotate(text, at, (0, 2), ("axes fraction", "data"), textcoords="offset points", fontsize=6, color="0.3")
 
 
 def _point(axis: Axes, row: dict, at: tuple[str, str], look: dict[str, Any]) -> None:
@@ -83,9 +83,9 @@ def _point(axis: Axes, row: dict, at: tuple[str, str], look: dict[str, Any]) -> 
 
     x, y = at
     # bars pale, points on top of all bars: intervals of many models cross
-    bars = {"elinewidth": 0.8, "ecolor": (*look["color"], 0.5), "linestyle": "none"}
+    bars = {"elinewidth": 0.8, "ecolor": (look["color"], 0.5), "linestyle": "none"}
     axis.errorbar(row[x], row[y], xerr=arms(x), yerr=arms(y), zorder=2, **bars)
-    axis.plot(row[x], row[y], zorder=3, **look)
+    axis.plot(row[x], row[y], zorder=3, **{**look, "linestyle": "none"})
 
 
 def decay_plot(decay: pd.DataFrame, outcome: str = "psnr") -> Figure:
@@ -95,21 +95,22 @@ def decay_plot(decay: pd.DataFrame, outcome: str = "psnr") -> Figure:
         decay: one row a label, task and ring: `label`, `task`, `distance_px`, `size_db` and `_low`, `_high`.
         outcome: of the effects.
     """
-    tasks, facts = by_task(decay), facts_of(outcome)
+    facts = facts_of(outcome)
     with style():
-        figure, key = keyed(list(decay["label"]), 2.9)
-        axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
-        for axis, (task, curves) in zip(axes, tasks, strict=True):
-            for label, rows in curves.groupby("label", sort=False):
-                _decaying(axis, rows.sort_values("distance_px"), key[str(label)])
-            if (curves["size_db"] > FLOOR).any():
-                axis.set_yscale("log")
-            axis.axhline(facts.tol, color="0.4", linewidth=0.7, linestyle=":")
+        figure, axes, panels = panel_grid(decay, 2.4)
+        for line, shown in zip(axes, panels, strict=True):
+            for axis, curves in zip(line, shown, strict=False):
+                looks = looks_of(list(curves["label"]))
+                for label, rows in curves.groupby("label", sort=False):
+                    _decaying(axis, rows.sort_values("distance_px"), looks[str(label)])
+                if (curves["size_db"] > FLOOR).any():
+                    axis.set_yscale("log")
+                axis.axhline(facts.tol, color="0.4", linewidth=0.7, linestyle=":")
+            line[0].set_ylabel(f"mean |effect| of a block, {facts.unit}")
+        for axis in axes[-1]:
             axis.set_xlabel("distance to the ROI, px")
-            axis.set_title(task if len(tasks) > 1 else "")
-        axes[0].set_ylabel(f"mean |effect| of a block, {facts.unit}")
-        shown = decay.loc[decay["size_db"] > FLOOR, "distance_px"]
-        axes[0].set_xlim(0, float((shown if len(shown) else decay["distance_px"]).max()) + 2)
+        reached = decay.loc[decay["size_db"] > FLOOR, "distance_px"]
+        axes[0, 0].set_xlim(0, float((reached if len(reached) else decay["distance_px"]).max()) + 2)
     return figure
 
 
@@ -132,7 +133,7 @@ def paired_decay_plot(paired: pd.DataFrame, outcome: str = "psnr") -> Figure:
     """
     unit = facts_of(outcome).unit
     pairs = list(paired.groupby(["first", "second"], sort=False))
-    columns = min(len(pairs), PAIRS_A_ROW)
+    columns = min(len(pairs), PAIRS_PER_ROW)
     lines = -(-len(pairs) // columns)
     with style():
         figure = Figure(figsize=(WIDTH, 2.35 * lines))
@@ -142,18 +143,18 @@ def paired_decay_plot(paired: pd.DataFrame, outcome: str = "psnr") -> Figure:
             curves, difference = _paired_decay(parts[at], [str(name) for name in pair], rings)
             if not at[1]:
                 curves.set_ylabel(f"mean |effect|\nof a block, {unit}")
-                difference.set_ylabel(f"first minus\nsecond, {unit}")
+                difference.set_ylabel(f"first minus second,\n{unit} (linear within\n±{LEAST_DIFFERENCE:g})", size=6.5)
     return figure
 
 
 def _paired_decay(part: SubFigure, names: list[str], rings: pd.DataFrame) -> tuple[Axes, Axes]:
     """Draw one pair and return its axes: both curves, below them the first minus the second."""
     curves, difference = part.subplots(2, 1, sharex=True)
-    colours, markers = colours_of(names), markers_of(names)
+    looks = looks_of(names)
     at = rings["distance_px"].to_numpy(float)
     for name, column in zip(names, ("first_db", "second_db"), strict=True):
         sizes = rings[column].where(rings[column] > FLOOR)
-        curves.plot(at, sizes, marker=markers[name], color=colours[name], label=name, markersize=3)
+        curves.plot(at, sizes, **looks[name], label=title_of(name), markersize=3)
     curves.set_yscale("log")
     curves.axhline(0.01, color="0.4", linewidth=0.7, linestyle=":")
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
@@ -183,19 +184,19 @@ def radius_plot(summary: pd.DataFrame) -> Figure:
     rows = summary.dropna(subset=["r90_px"])
     finite = rows["reach_px"].dropna()
     far = FAR * float(finite.max()) if len(finite) else 64.0
-    tasks = by_task(rows)
     with style():
-        figure, key = keyed(list(rows["label"]), 2.9, linestyle="none")
-        axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True, sharex=True)[0]
-        for axis, (task, models) in zip(axes, tasks, strict=True):
-            for row in beside_each_other(models, far).to_dict("records"):
-                _point(axis, row, ("reach_px", "r90_px"), key[row["label"]])
-            if rows["reach_px"].isna().any():
-                axis.axvline(far, color="0.6", linewidth=0.6, linestyle="--", zorder=0)
-            axis.set_title(task if len(tasks) > 1 else "")
-            axis.set_xlabel("theoretical reach, clean px")
-        axes[0].set_ylabel("r90: radius of 90 % of the effect, px")
-        _powers_of_two(axes[0], rows, far)
+        figure, axes, panels = panel_grid(rows, 2.5)
+        for line, shown in zip(axes, panels, strict=True):
+            for axis, models in zip(line, shown, strict=False):
+                looks = looks_of(list(models["label"]))
+                for row in beside_each_other(models, far).to_dict("records"):
+                    _point(axis, row, ("reach_px", "r90_px"), looks[row["label"]])
+                if rows["reach_px"].isna().any():
+                    axis.axvline(far, color="0.6", linewidth=0.6, linestyle="--", zorder=0)
+            line[0].set_ylabel("r90: radius of 90 %\nof the effect, px")
+        for axis in axes[-1]:
+            axis.set_xlabel("reach by structure, clean px")
+        _powers_of_two(axes[0, 0], rows, far)
     return figure
 
 
@@ -244,16 +245,21 @@ def verdict_plot(summary: pd.DataFrame, look: Look) -> Figure:
             shares = [rows[f"share_{name}"].to_numpy(float) * 100 for name in ("positive", "negative", "undecided")]
             shares = [*shares[:2], shares[2] - alike, alike]
             for share, patch in zip(shares, verdict_key(look)[:4], strict=True):
-                axis.barh(rows["label"], share, left=left, **patch)
+                axis.barh([title_of(label) + _seed(label) for label in rows["label"]], share, left=left, **patch)
                 left += share
             axis.invert_yaxis()
-            axis.set_title(task if len(tasks) > 1 else "", loc="left")
+            axis.set_title(task_of(task) if len(tasks) > 1 else "", loc="left")
         coloured = summary[["share_positive", "share_negative", "share_undecided"]].sum(axis=1)
         axes[-1].set_xlim(0, max(103 * float(coloured.max()), 1))
         axes[-1].set_xlabel("blocks outside the ROI, % (the rest: no effect, or out of reach)")
         handles = [Patch(**patch) for patch in verdict_key(look)[:4]]
         figure.legend(handles=handles, loc="outside upper right", ncols=4)
     return figure
+
+
+def _seed(label: str) -> str:
+    """Return what tells trainings of one network apart."""
+    return f", seed {label.rsplit('_seed', 1)[1]}" if "_seed" in label else ""
 
 
 def forest_plot(claims: pd.DataFrame) -> Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from cem_bench.figures.map import ROI_GREEN, Look, draw_bar, draw_map, draw_pie
+from cem_bench.figures.series import task_of, title_of
 from cem_bench.figures.style import ALL_EQUAL, OF_ROI, WIDTH, style, verdict_key
 from cem_bench.stats.blocks import BlockTable
 from cem_bench.stats.compare import difference_table
@@ -50,7 +50,7 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
         axes = figure.subplots(4, columns, height_ratios=(1, 1, 0.13, 1), squeeze=False)
         _inputs(axes[:, 0], cells[0])
         for column, cell in zip(axes.T[1:], cells, strict=True):
-            names = [folded(name, side) for name in (cell.model, cell.variant) if name]
+            names = [folded(name, side) for name in (title_of(cell.model), cell.variant) if name]
             show(column[0], cell.picture("restored"), cell, "\n".join([*names, f"{cell.entry['psnr_roi_db']:.2f} dB"]))
             draw_map(column[1], cell.effect_map, cell.picture("clean"), cell.roi, look)
             bare(column[1])
@@ -63,11 +63,11 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
 
 
 def folded(name: str, inches: float) -> str:
-    """Break a name that is wider than its panel after the last underscore or dot that leaves a first line that fits."""
+    """Break a name wider than its panel after the last underscore, dot or space that leaves a first line that fits."""
     most = int(inches / LETTER)
     if len(name) <= most:
         return name
-    at = max(name.rfind(mark, 0, most) for mark in "_.")
+    at = max(name.rfind(mark, 0, most) for mark in "_. ")
     return f"{name[: at + 1]}\n{name[at + 1 :]}" if at > 0 else name
 
 
@@ -165,10 +165,8 @@ def pair_figure(first: StoredCell, second: StoredCell, palette: str = "paper") -
         np.minimum(first.effect_map.n, second.effect_map.n),
         first.entry["tol"],
     )
-    close, times = magnified(look, difference)
-    title = "difference" + (f"\n(colours x{times})" if times > 1 else "")
-    shown = [(folded(cell.model, WIDTH / 5), cell.effect_map, look) for cell in (first, second)]
-    shown.append((title, difference, close))
+    shown = [(folded(title_of(cell.model), WIDTH / 5), cell.effect_map) for cell in (first, second)]
+    shown.append(("first minus second,\ncolours as of the maps", difference))
     with style():
         figure = Figure(figsize=(WIDTH, WIDTH / 5 + 0.95))
         axes = figure.subplots(2, 5, height_ratios=(1, 0.13))
@@ -178,19 +176,12 @@ def pair_figure(first: StoredCell, second: StoredCell, palette: str = "paper") -
         bare(axes[0, 4], f"its verdicts\n{axes[0, 4].get_title()}")
         for axis in axes[1, ::4]:
             axis.set_axis_off()
-        for column, (name, effect_map, colours) in zip(axes.T[1:4], shown, strict=True):
-            draw_map(column[0], effect_map, first.picture("clean"), first.roi, colours)
+        for column, (name, effect_map) in zip(axes.T[1:4], shown, strict=True):
+            draw_map(column[0], effect_map, first.picture("clean"), first.roi, look)
             bare(column[0], name)
-            bar(column[1], effect_map, colours)
+            bar(column[1], effect_map, look)
         legend(figure, look)
     return figure
-
-
-def magnified(look: Look, effect_map: maps.EffectMap) -> tuple[Look, int]:
-    """Return the look with its bound halved as often as the map still fits, and how many times that makes it finer."""
-    largest = float(np.nanmax(np.abs(effect_map.effect), initial=0.0))
-    times = int(2 ** np.clip(np.floor(np.log2(look.bound / max(largest, 1e-12))), 0, 6))
-    return replace(look, bound=look.bound / times), times
 
 
 def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTable, np.ndarray]:
@@ -237,8 +228,16 @@ def multitask_figure(
                 axis.set_axis_off()
                 if model:
                     _pie_with_bar(axis, model, of[task, model], Look.of(task, outcome, palette))
-            line[0].text(-0.1, 0.5, task, rotation=90, va="center", fontsize=9, transform=line[0].transAxes)
+            at = {"va": "center", "ha": "center", "fontsize": 6.5, "transform": line[0].transAxes}
+            line[0].text(-0.1, 0.5, _of_line(task, [of[task, name] for name in models if name]), rotation=90, **at)
     return figure
+
+
+def _of_line(task: str, rows: Sequence[pd.DataFrame]) -> str:
+    """Return the name of a line: the task, and the PSNR of the inputs that its networks got, where it is known."""
+    images = pd.concat(rows).drop_duplicates(["scene", "seed"])
+    psnr = float(images["observed_psnr_roi_db"].mean()) if "observed_psnr_roi_db" in images else np.nan
+    return task_of(task) + ("" if np.isnan(psnr) else f"\ninput {psnr:.2f} dB")
 
 
 def shares_of(rows: pd.DataFrame) -> dict[str, float]:
@@ -259,7 +258,7 @@ def _pie_with_bar(axes: Axes, model: str, rows: pd.DataFrame, look: Look) -> Non
     draw_pie(axes.inset_axes((0.0, 0.1, 0.4, 0.8)), shares_of(rows), look)
     lowest, highest, psnr = (float(rows[name].mean()) for name in ("min_db", "max_db", "psnr_roi_db"))
     text = {"transform": axes.transAxes, "va": "center", "fontsize": 6.5}
-    axes.text(0.42, 0.76, f"{psnr:.2f} dB ({rows['image'].nunique()} images)\n{model}", **text)
+    axes.text(0.42, 0.76, f"{psnr:.2f} dB ({rows['image'].nunique()} images)\n{title_of(model)}", **text)
     strip = axes.inset_axes((0.42, 0.34, 0.56, 0.2))
     bounds = maps.EffectMap(np.array([[lowest, highest]]), np.zeros((1, 2), np.int8), np.ones((1, 2), int), 0.01)
     draw_bar(strip, bounds, look)

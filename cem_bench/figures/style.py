@@ -36,7 +36,6 @@ DEAD_GREY, ALL_EQUAL_GREY = (0.8,) * 3, (0.92,) * 3
 TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)  # of logarithmic axes in dB
 ALL_EQUAL = "undecided: all draws equal"
 OF_ROI = "blocks of the ROI"
-COLOURS = 10  # of the palette; more names than that share them
 MARKERS = "osD^vP*Xp<>hd8"
 
 

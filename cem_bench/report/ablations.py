@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from cem_bench.figures.style import TICKS, WIDTH, colours_of, markers_of, style
+from cem_bench.figures.series import looks_of, title_of
+from cem_bench.figures.style import TICKS, WIDTH, style
 from cem_bench.sampling.rules import Uniform
 from cem_bench.stats.repeat import repeatability
 from cem_bench.store import maps
@@ -28,7 +29,7 @@ SHOWN = (
 WIDE = 4.0  # times from the smallest to the largest number, from where an axis in dB is logarithmic
 # What a varied key is called, and whether its values are sizes.
 SETTINGS = {
-    "draws": ("draws a block", True),
+    "draws": ("draws per block", True),
     "scene.block": ("side of a block, px", True),
     "donors": ("pool of donors", False),
     "task.degradation.seed": ("seed of the noise field", False),
@@ -126,12 +127,12 @@ def _logarithmic(axis: Axes, shown: np.ndarray) -> None:
 
 def _joined(axis: Axes, table: pd.DataFrame, x: str, column: str) -> None:
     models = list(dict.fromkeys(table["model"]))
-    colours, markers = colours_of(models), markers_of(models)
+    looks = looks_of(models)
     for model in models:
         rows = table[table["model"] == model].sort_values(x)
-        axis.plot(rows[x], rows[column], marker=markers[model], color=colours[model], label=model, markersize=3.5)
+        axis.plot(rows[x], rows[column], **looks[model], label=title_of(model), markersize=3.5)
         ends = rows[f"{column}_low"], rows[f"{column}_high"]
-        axis.fill_between(rows[x], *ends, color=colours[model], alpha=0.15, linewidth=0)
+        axis.fill_between(rows[x], *ends, color=looks[model]["color"], alpha=0.15, linewidth=0)
     axis.set_xscale("log", base=2)
     axis.set_xticks(sorted(table[x].unique()), labels=[f"{value:g}" for value in sorted(table[x].unique())])
     axis.minorticks_off()
@@ -139,13 +140,13 @@ def _joined(axis: Axes, table: pd.DataFrame, x: str, column: str) -> None:
 
 def _apart(axis: Axes, table: pd.DataFrame, x: str, column: str) -> None:
     models, values = (list(dict.fromkeys(table[name])) for name in ("model", x))
-    colours, markers = colours_of(models), markers_of(models)
+    looks = looks_of(models)
     for number, model in enumerate(models):
         rows = table[table["model"] == model].set_index(x).reindex(values)
         arms = np.array([rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]])
         at = np.arange(len(values)) + 0.16 * (number - (len(models) - 1) / 2)
-        look = {"color": colours[model], "label": model, "elinewidth": 0.8, "capsize": 1.5}
-        axis.errorbar(at, rows[column], yerr=np.maximum(arms, 0), fmt=markers[model], markersize=3.5, **look)
+        look = {**looks[model], "label": title_of(model), "linestyle": "none", "elinewidth": 0.8, "capsize": 1.5}
+        axis.errorbar(at, rows[column], yerr=np.maximum(arms, 0), markersize=3.5, **look)
     axis.set_xticks(range(len(values)), labels=[f"{value}" for value in values])
     axis.set_xlim(-0.5, len(values) - 0.5)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from cem_bench.figures import curves, panels
@@ -61,6 +62,17 @@ def draw(experiment: Experiment, drawing: Drawing) -> tuple[list[Path], set[str]
     return figures, stay | {path.stem for path in left if path.parent == drawing.shown}
 
 
+def inputs_of(cells: pd.DataFrame) -> dict[str, float]:
+    """Return the PSNR of the unrestored input above the models' mean, dB, mean over images, of every task that has it.
+
+    Args:
+        cells: `cells.csv`.
+    """
+    above = cells["observed_psnr_roi_db"] - cells["psnr_roi_db"] + cells["psnr_gain_db"]
+    by_image = cells.assign(above=above.astype(float)).groupby(["task", "image"])["above"].mean()
+    return {str(task): float(gain) for task, gain in by_image.groupby("task").mean().dropna().items()}
+
+
 def _staying(experiment: Experiment, folder: Path) -> set[str]:
     """Return the figures over all cells that need draws which are not here, and that an earlier report has drawn."""
     if experiment.earlier.empty:
@@ -81,7 +93,7 @@ def _over_cells(experiment: Experiment, palette: str) -> Mapping[str, Callable[[
     elif options.get("verdicts"):
         figures["verdicts"] = lambda: curves.verdict_plot(summary, look)
     else:
-        figures["masses"] = lambda: curves.mass_plot(summary, look)
+        figures["masses"] = lambda: curves.mass_plot(summary, look, inputs_of(experiment.table))
         figures["radius"] = lambda: curves.radius_plot(summary)
         if len(experiment.decay):
             figures["decay"] = lambda: curves.decay_plot(experiment.decay, outcome)

@@ -13,7 +13,8 @@ from scipy import stats
 
 from cem_bench.figures import panels
 from cem_bench.figures.map import draw_map
-from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
+from cem_bench.figures.series import looks_of, title_of
+from cem_bench.figures.style import WIDTH, style
 from cem_bench.stats.summaries import diffusion_index
 from cem_bench.store.cells import StoredCell
 from cem_bench.store.manifest import read_beside
@@ -107,15 +108,14 @@ def agreement_plot(table: pd.DataFrame) -> Figure:
         table: from `agreement_table`.
     """
     models = list(dict.fromkeys(table["model"]))
-    colours, markers = colours_of(models), markers_of(models)
+    looks = looks_of(models)
     with style():
         figure = Figure(figsize=(WIDTH, 2.7))
         axis = figure.subplots()
         for model in models:
             rows = table[table["model"] == model]
-            axis.plot(
-                rows["di"], rows["lam_on_harming"] * 100, markers[model], color=colours[model], label=model, alpha=0.8
-            )
+            look = {**looks[model], "linestyle": "none", "label": title_of(model), "alpha": 0.8}
+            axis.plot(rows["di"], rows["lam_on_harming"] * 100, **look)
         axis.set_xlabel("diffusion index of LAM")
         axis.set_ylabel("LAM outside the ROI that lies\non blocks which harm it, %")
         figure.legend(loc="outside right upper")
