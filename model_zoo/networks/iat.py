@@ -26,7 +26,8 @@ class LightNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w), same shape out."""
-        return ((x.movedim(1, -1) * self.alpha + self.beta) @ self.color).movedim(-1, 1)
+        mixed = (x.permute(0, 2, 3, 1) * self.alpha + self.beta) @ self.color
+        return mixed.permute(0, 3, 1, 2)
 
 
 class ConvMlp(nn.Module):
