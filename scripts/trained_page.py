@@ -12,7 +12,9 @@ CONF = Path(__file__).parents[1] / "conf" / "train"
 # dB of PSNR on a CPU, from the plan of the families; of rain above the rainy input
 AIMS = {"cbsd68_dn50": 26.8, "set5_x4": 30.5}
 ABOVE_INPUT = {"bsds500val_rain": 8.0}
-SEEDS = {"rcan_dn_ca": 3, "rcan_dn_none": 3, "rcan_sr_ca": 3, "rcan_sr_none": 3}  # trainings planned; others one
+# trainings planned; of others one
+SEEDS = dict.fromkeys(("rcan_dn_ca", "rcan_dn_none", "rcan_sr_ca", "rcan_sr_none"), 3)
+SEEDS |= dict.fromkeys(("rcan_dn_ca_128", "rcan_dn_none_128", "rcan_dn_window16_128"), 3)
 
 
 def page(table: pd.DataFrame, unmeasured: Sequence[tuple[str, str]] = ()) -> str:
