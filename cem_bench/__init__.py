@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cem_bench.inputs.degradations import Bicubic, Noise, Rain
-    from cem_bench.inputs.donors import DonorPool
+    from cem_bench.inputs.donors import DonorPool, shipped_donors
     from cem_bench.inputs.geometry import Rect
     from cem_bench.inputs.scene import Scene
     from cem_bench.measuring.cell import Cell, Options
@@ -32,6 +32,7 @@ __all__ = [
     "Uniform",
     "as_model",
     "measure",
+    "shipped_donors",
 ]
 
 _WHERE = {
@@ -48,6 +49,7 @@ _WHERE = {
     "Uniform": "sampling.rules",
     "as_model": "models.model",
     "measure": "measuring.measure",
+    "shipped_donors": "inputs.donors",
 }
 
 

@@ -210,3 +210,29 @@ def _images_in(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+# photographs that scikit-image ships, with their licence in the manifest
+SHIPPED = (
+    "skimage:data/astronaut.png",
+    "skimage:data/chelsea.png",
+    "skimage:data/coffee.png",
+    "skimage:data/rocket.jpg",
+    "skimage:data/motorcycle_left.png",
+    "skimage:data/motorcycle_right.png",
+)
+SHIPPED_LICENCE = "public domain, CC0 (motorcycle - Middlebury stereo 2014)"
+
+
+def shipped_donors(side: int = 8, *, count: int = 4000, seed: int = 0, leave_out: str = "") -> DonorPool:
+    """Cut donors from the photographs that scikit-image ships: a pool that needs no files.
+
+    Args:
+        side: of a patch, clean pixels.
+        count: number of patches.
+        seed: names the positions.
+        leave_out: a source whose patches are not wanted, as that of the scene.
+    """
+    sources = [source for source in SHIPPED if source != leave_out]
+    facts = {"source": "photographs in scikit-image", "licence": SHIPPED_LICENCE}
+    return pool_from_images(sources, side, count=count, seed=seed, **facts)

@@ -10,7 +10,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from cem_bench.measuring import fingerprint
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.drawing import Drawing, draw_matrix
 from cem_bench.measuring.leasing import Stores, claimed
+from cem_bench.measuring.measurement import Measurement
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, MeasureError, Progress, to_tensor
@@ -29,17 +29,6 @@ from cem_bench.measuring.stochastic import split
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
 from cem_bench.store.matrix import EffectMatrix
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """What a cell came to: the map, where its draws are, the images, and the record."""
-
-    effect_map: maps.EffectMap
-    store: Store
-    observation: np.ndarray
-    restored: np.ndarray
-    record: dict[str, Any]
 
 
 def measure(
@@ -89,7 +78,8 @@ def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     if cell.options.stochastic:
         record["stochastic"] = split(store.rows)
     store.write_record(record)
-    return Measurement(effect_map, store, bench.observation, bench.restored, {"key": store.key, **record})
+    images = bench.observation, bench.restored
+    return Measurement(cell, effect_map, taken, store, *images, {"key": store.key, **record})
 
 
 def measure_matrix(

@@ -182,7 +182,7 @@ def build_scene(config: DictConfig) -> Scene:
 
 def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
     """Build the donor pool of a configuration, without the scene's own image."""
-    from cem_bench.inputs.donors import pool_from_array, pool_from_images, stratify
+    from cem_bench.inputs.donors import pool_from_array, pool_from_images, shipped_donors, stratify
 
     said = {"source": config.source, "licence": config.licence}
     if config.kind == "array":
@@ -190,8 +190,10 @@ def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
     elif config.kind == "images":
         sources = [config.path] if config.path else [source for source in config.sources if source != scene.source]
         pool = pool_from_images(sources, scene.block, count=config.count, seed=config.seed, **said)
+    elif config.kind == "shipped":
+        pool = shipped_donors(scene.block, count=config.count, seed=config.seed, leave_out=scene.source)
     else:
-        raise ValueError(f"donors.kind is {config.kind!r}; expected array or images.")
+        raise ValueError(f"donors.kind is {config.kind!r}; expected array, images or shipped.")
     return stratify(pool, config.strata, seed=config.seed) if config.strata else pool
 
 

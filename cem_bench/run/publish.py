@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from cem_bench.figures.map import Look, map_figure
 from cem_bench.figures.saving import save_figure
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement
@@ -76,10 +75,7 @@ def publish(
         run_key=measured.store.key,
     )
     write_atomically(array, content)
-    look = Look.of(cell.degradation.task, cell.options.outcome, palette)
-    restored = f"{cell.model.name}: ROI {measured.record['psnr_roi_db']:.2f} dB"
-    panels = [("Input", measured.observation), (restored, measured.restored)]
-    figure = map_figure(effect_map, panels, cell.scene.clean, roi, look)
+    figure = measured.plot(palette)
     paths = [array, *save_figure(figure, stem), stem.with_name(stem.name + ".json")]
     page = write_single_page(folder)
     return [*paths, page] if page else paths

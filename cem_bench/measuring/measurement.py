@@ -1,0 +1,78 @@
+"""What a cell came to, with a table and a picture of it for those who work in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cem_bench.measuring.cell import Cell
+from cem_bench.stats.blocks import block_table
+from cem_bench.stats.verdicts import NAMES
+from cem_bench.store import maps
+from cem_bench.store.draws import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A measured cell.
+
+    Attributes:
+        cell: what was measured.
+        effect_map: average effect, status and number of draws of every block.
+        draws: flat block index to the effects that the sampling rule took, in the outcome's unit.
+        store: where the draws are.
+        observation: (h, w, 3) uint8, the degraded input.
+        restored: (H, W, 3) uint8, the untouched observation restored.
+        record: everything that is needed to trace a number.
+    """
+
+    cell: Cell
+    effect_map: maps.EffectMap
+    draws: Mapping[int, np.ndarray]
+    store: Store
+    observation: np.ndarray
+    restored: np.ndarray
+    record: dict[str, Any]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row per block.
+
+        Returns:
+            Columns: row, column; status (measured; roi: not drawn; unreachable: proven to have no effect); n (draws in
+            the mean); effect, low, high (95 % interval) in the outcome's unit, NaN in the ROI; verdict.
+        """
+        rule, options = self.cell.sampling, self.cell.options
+        effects = {block: rule.estimate(draws) for block, draws in self.draws.items()}
+        table = block_table(effects, tol=options.threshold, looks=rule.looks, correction=options.fdr)  # pyright: ignore[reportArgumentType]
+        rows, columns = np.indices(self.effect_map.status.shape)
+        frame = pd.DataFrame({"row": rows.ravel(), "column": columns.ravel()})
+        frame["status"] = [maps.STATUS[int(code)] for code in self.effect_map.status.ravel()]
+        frame["n"] = self.effect_map.n.ravel()
+        frame["effect"] = self.effect_map.effect.ravel()
+        for name, values in (("low", table.low), ("high", table.high)):
+            frame[name] = np.where(frame["status"] == "unreachable", 0.0, np.nan)
+            frame.loc[table.block, name] = values
+        frame["verdict"] = np.where(frame["status"] == "unreachable", "none", "")
+        frame.loc[table.block, "verdict"] = [NAMES[int(verdict)] for verdict in table.verdict]
+        return frame
+
+    def plot(self, palette: str = "paper") -> Figure:
+        """Return the figure of the cell: observation, restored image, map with bar and pie.
+
+        Args:
+            palette: `paper` (seismic) or `safe` (for colour-blind readers).
+        """
+        from cem_bench.figures.map import Look, map_figure
+
+        cell, scene = self.cell, self.cell.scene
+        look = Look.of(cell.degradation.task, cell.options.outcome, palette)
+        restored = f"{cell.model.name}: ROI {self.record['psnr_roi_db']:.2f} dB"
+        panels = [("Input", self.observation), (restored, self.restored)]
+        return map_figure(self.effect_map, panels, scene.clean, scene.roi, look)
