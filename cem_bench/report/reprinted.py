@@ -12,7 +12,7 @@ from cem_bench.report.earlier import CELL, read_table
 from cem_bench.report.experiment import Experiment, read_experiment
 from cem_bench.store.manifest import Damage
 
-TOLERANCE = 1e-6  # relative; tables have nine digits
+TOLERANCE = 1e-6  # relative and absolute; tables have nine digits
 
 
 def table_damage(name: str, output: Path) -> tuple[int, list[Damage]]:
@@ -60,7 +60,7 @@ def _differing(written: pd.Series, made: pd.Series) -> str:
     for column in made.index.intersection(written.index):
         before, now = written[column], made[column]
         if isinstance(now, float | int | np.number) and isinstance(before, float | int | np.number):
-            same = bool(np.isclose(float(before), float(now), rtol=TOLERANCE, atol=1e-9, equal_nan=True))
+            same = bool(np.isclose(float(before), float(now), rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
         else:
             same = str(before) == str(now)
         if not same:

@@ -98,6 +98,40 @@ def test_a_worker_skips_a_busy_cell_and_comes_back_to_it(faults, sweep, tmp_path
     assert faults.same(faults.rows_of(tmp_path), sweep.expected)
 
 
+@pytest.mark.parametrize("most", [100, 3000, 9000])
+def test_a_full_disk_in_the_middle_keeps_what_was_stored(faults, cell, tmp_path: Path, most: int) -> None:
+    """No file may grow past a limit: the same error, at the same call, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    lines = tmp_path / "lines"
+
+    def limited(output: Path) -> None:
+        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, unlimited[1]))
+        try:
+            faults.one_cell(output)
+        except OSError as error:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+            lines.write_text(str(error))
+            os._exit(7)
+
+    worker = faults.start(limited, tmp_path / "results")
+    worker.join()
+    assert worker.exitcode == 7
+    assert "Everything stored before is kept; free space" in lines.read_text() and "\n" not in lines.read_text()
+    assert not list(tmp_path.rglob("*.tmp")), "no half-written file is left"
+    before = sum(map(len, faults.rows_of(tmp_path / "results").values()))
+    assert before < 3 * 64
+    again = faults.start(faults.one_cell, tmp_path / "results")
+    again.join()
+    assert again.exitcode == 0 and faults.same(faults.rows_of(tmp_path / "results"), cell.expected)
+
+
+def test_a_folder_that_cannot_be_written_is_named(faults, tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where a folder should be: refused to root too")
+    with pytest.raises(OSError, match=r"cannot write .*output=FOLDER"):
+        measure(faults.cell_of(0), tmp_path / "store")
+
+
 def test_a_dead_holder_is_taken_over_at_once(faults, cell, tmp_path: Path) -> None:
     def hold(output: Path) -> None:
         with Store(output / "store", faults.cell_of(0).identity()).claimed():
