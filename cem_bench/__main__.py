@@ -21,8 +21,9 @@ def main() -> None:
         print_overview(only_version="--version" in arguments)
         return
     from cem_bench.run.launch import run
+    from cem_bench.run.stopping import guarded
 
-    sys.exit(run(arguments))
+    sys.exit(guarded(lambda: run(arguments)))
 
 
 if __name__ == "__main__":

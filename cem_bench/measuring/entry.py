@@ -55,7 +55,8 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
     name = ",".join(f"{key}={value}" for key, value in chosen.items())
     path = members_folder(output, experiment) / f"{file_name(name)}.json"
     variant = {key: value for key, value in chosen.items() if key not in NOT_VARIANTS}
-    entry = _entry(cell, measured) | {"variant": variant}
+    texts = sorted(text for text in overrides if text.lstrip("+").partition("=")[0].split(".")[0] not in HOW)
+    entry = _entry(cell, measured) | {"variant": variant, "overrides": texts}
     if path.exists() and not entry["session"]["new_draws"]:
         before = json.loads(path.read_text())
         if before["key"] == entry["key"]:

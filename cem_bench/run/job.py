@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from cem_bench.engine.allocator import keep_freed_memory
 from cem_bench.run.build import build_cell, rois_beside_scene
+from cem_bench.run.stopping import catch_signals
 from cem_bench.store.failures import clear_failure, note_failure
+from cem_bench.store.leases import BusyError
+from cem_bench.store.skipped import clear_skipped, note_skipped
 
 if TYPE_CHECKING:
     from cem_bench.measuring.cell import Cell
@@ -26,19 +30,35 @@ def job(config: DictConfig) -> None:
         config: as Hydra composed it.
     """
     keep_freed_memory()  # here, since a launcher may run jobs in processes of their own
+    catch_signals()
     overrides = list(HydraConfig.get().overrides.task)
     output = Path(str(config.output))
+    wait = HydraConfig.get().mode != RunMode.MULTIRUN  # a sweep goes on with its next cell, and comes back
     try:
         OmegaConf.resolve(config)
-        measure_cell(config, overrides)
+        measure_cell(config, overrides, wait=wait)
     except (KeyboardInterrupt, SystemExit):
         raise
+    except BusyError as busy:
+        note_skipped(output, overrides)
+        tqdm.write(f"{busy}: the sweep goes on and comes back to this cell")
+        return
     except Exception as error:  # noqa: BLE001 - a network may raise anything, and the sweep goes on
         line = _line_of(error)
-        note_failure(output, overrides, line)
         print(f"cem_bench: {line}", file=sys.stderr)
+        _note(output, overrides, line)
         return
     clear_failure(output, overrides)
+    clear_skipped(output, overrides)
+
+
+def _note(output: Path, overrides: list[str], line: str) -> None:
+    """Keep a failure; where nothing can be written, no further cell could be kept either, and the run ends."""
+    try:
+        note_failure(output, overrides, line)
+    except OSError as error:
+        print(f"cem_bench: the run ends: {_line_of(error)}", file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 def _line_of(error: Exception) -> str:
@@ -54,16 +74,20 @@ def _line_of(error: Exception) -> str:
     return f"{type(error).__name__}: {text}{place}"
 
 
-def measure_cell(config: DictConfig, overrides: list[str]) -> None:
+def measure_cell(config: DictConfig, overrides: list[str], *, wait: bool = True) -> None:
     """Measure the cell of a resolved configuration and write what it leaves.
 
     Args:
         config: the whole configuration.
         overrides: of the command line, as key=value.
+        wait: where another process measures this cell, until it is done.
+
+    Raises:
+        BusyError: if another process measures this cell of an experiment and `wait` is false.
     """
     cell = build_cell(config)
     if config.question:
-        tqdm.write(_for_report(config, cell, overrides))
+        tqdm.write(_for_report(config, cell, overrides, wait=wait))
     elif config.roi == "grid":
         _matrix(config, cell)
     else:
@@ -94,7 +118,7 @@ def _matrix(config: DictConfig, cell: Cell) -> None:
     matrix_table(matrix, record, publish_matrix(matrix, record, Path(config.output) / config.experiment))
 
 
-def _for_report(config: DictConfig, cell: Cell, overrides: list[str]) -> str:
+def _for_report(config: DictConfig, cell: Cell, overrides: list[str], *, wait: bool) -> str:
     """Measure one cell of an experiment, enter it into the experiment's list, and return one line on it."""
     from cem_bench.measuring.entry import enlist
     from cem_bench.measuring.lam import keep_lam
@@ -107,7 +131,7 @@ def _for_report(config: DictConfig, cell: Cell, overrides: list[str]) -> str:
     # what mixes the whole image is computed whole: the image's other ROIs cost no forward
     also = rois_beside_scene(config.scene.name) if cell.model.facts.get("global_statistics") else []
     with progress_bar(title, below=True) as progress:
-        measured = measure(cell, Path(config.output) / "store", progress, also=also)
+        measured = measure(cell, Path(config.output) / "store", progress, also=also, wait=wait)
     if config.report.get("lam_steps"):
         keep_lam(cell, measured, steps=config.report["lam_steps"])
     enlist(cell, measured, overrides, Path(config.output), config.experiment)

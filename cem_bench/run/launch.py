@@ -18,6 +18,7 @@ from cem_bench.run.overrides import check_overrides
 from cem_bench.run.sweep import Sweep, included, plan
 from cem_bench.store.draws import write_atomically
 from cem_bench.store.failures import Failure, failures_since
+from cem_bench.store.skipped import skipped_since
 
 # flags by which Hydra itself answers something else than a measurement
 OTHER_ANSWERS = (
@@ -70,6 +71,7 @@ def _run_sweep(sweep: Sweep, output: Path) -> int:
     cells = sum(len(part.cells) for part in tasks)
     announce(sweep, cells)
     _launch([part.arguments for part in tasks])
+    _launch(skipped_since(output, start))  # one by one: each waits for the process that measures the cell
     failures = failures_since(output, start)
     if sweep.experiment:
         report(sweep, failures, cells, output)

@@ -81,6 +81,33 @@ def restore(output: Output = RESULTS) -> None:
         raise _stop(error) from error
 
 
+@app.command()
+def status(experiment: Annotated[str, typer.Argument(help="name, as denoise_ca")], output: Output = RESULTS) -> None:
+    """Say how far a sweep is: cells planned, done, running and by whom, failed, and the time that is left."""
+    from cem_bench.run.commands.checks import print_status
+
+    try:
+        print_status(output, experiment)
+    except (FileNotFoundError, ValueError) as error:
+        raise _stop(error) from error
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="of an experiment, as results/denoise_ca")],
+    sample: Annotated[int, typer.Option(help="stored draws to make again on this machine")] = 20,
+    seed: Annotated[int, typer.Option(help="chooses them")] = 0,
+) -> None:
+    """Check an experiment: walk every hash to the root, compare the table, make a sample of draws again."""
+    from cem_bench.run.commands.checks import print_verified
+
+    try:
+        holds = print_verified(folder, sample, seed)
+    except (FileNotFoundError, ValueError) as error:
+        raise _stop(error) from error
+    raise typer.Exit(0 if holds else 1)
+
+
 @app.command(context_settings=OTHERS)
 def validity(
     context: typer.Context,

@@ -1,0 +1,57 @@
+"""Print how far a sweep is, and whether an experiment's numbers hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cem_bench.run.build import register, wanted, why_no_model, why_no_scene
+from cem_bench.run.progress import status
+from cem_bench.run.sweep import plan
+from cem_bench.run.verify import verify
+
+
+def print_status(output: Path, experiment: str) -> None:
+    """Print how far an experiment is.
+
+    Args:
+        output: folder of the results.
+        experiment: its name.
+
+    Raises:
+        FileNotFoundError: if it is no sweep.
+    """
+    register()
+    sweep = plan([f"+experiment={experiment}"], {"model": why_no_model, "scene": why_no_scene})
+    if sweep is None:
+        raise FileNotFoundError(f"{experiment} is no sweep: `python -m cem_bench --help` lists experiments.")
+    found = status(output, experiment, wanted(sweep))
+    print(f"{experiment}: {found.planned} cells that this machine can run, {found.done} done")
+    for line in found.running:
+        print(f"  running  {line}")
+    for failure in found.failed:
+        print(f"  failed   {failure.error}\n           {failure.command}")
+    if found.eta_s is not None and found.done < found.planned:
+        print(f"  about {found.eta_s / 60:.1f} min are left for {max(1, len(found.running))} worker(s)")
+
+
+def print_verified(folder: Path, sample: int, seed: int) -> bool:
+    """Check an experiment and print what holds and what does not.
+
+    Args:
+        folder: of the experiment, in the folder of results.
+        sample: number of draws to make again.
+        seed: chooses them.
+
+    Returns:
+        Whether all holds.
+    """
+    found = verify(folder.resolve().parent, folder.resolve().name, sample, seed)
+    print(f"{found.walk.runs} runs, {found.walk.draws} draws, root {found.walk.root_sha256}")
+    print(f"{found.table_rows} rows of the table compared with the draws")
+    print(f"{found.remade} draws made again, largest difference {found.max_abs_db:.1e} dB (allowed 1e-3)")
+    for line in found.not_remade:
+        print(f"not made again: {line}")
+    for line in found.faults:
+        print(f"DOES NOT HOLD: {line}")
+    print("all of this holds" if not found.faults else f"{len(found.faults)} faults")
+    return not found.faults
