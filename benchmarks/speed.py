@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from speed_scenes import SCENES, engine_code, met
 
+from cem_bench.report.render import render
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
 
@@ -39,14 +41,6 @@ SHOWN = (
     "peak_memory_gb",
     "reason",
 )
-
-ABOUT = """\
-Written by `python benchmarks/speed.py`. Time of a whole map (3 coarse draws a block, 50 fine ones where an effect
-shows; `even`: 50 everywhere; none on the ROI's own blocks) by plain full forwards of the same draws at their best
-batch size, against the engine with its preparation, in CPU seconds of one thread, measured on a sample of blocks and
-scaled. A bf16 row compares with fp32; a compiled one pays for compiling. Random weights: no checkpoint at hand; the
-blocks with fine draws are then assumed to be those nearest to the ROI. All columns: [engines.csv](engines.csv),
-[growth.csv](growth.csv)."""
 
 
 def in_process(script: str, asked: str) -> Any:
@@ -162,42 +156,41 @@ def ratios(axis: Axes, rows: list[dict[str, Any]]) -> None:
     axis.legend(loc="lower right")
 
 
-def page(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
-    """Write the page: both tables in words and numbers."""
-    lines = [
-        "# Speed of the engines",
-        "",
-        *ABOUT.splitlines(),
-        "",
-        "| network | weights | scene | engine | full, s | engine, s | ratio | target | met "
-        "| largest difference, dB | peak memory, GB | work removed |",
-        "|---" * 12 + "|",
+def page(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page.
+
+    Args:
+        rows: of engines.csv.
+        cost: of growth.csv.
+    """
+    growth = [
+        {"cost of a draw by": row["what"], "value": row["value"], "ms": f"{row['ms_a_draw']:.3g}"} for row in cost
     ]
-    lines += [
-        f"| {row['network']} | {row['weights']} | {row['task']} {row['input_px']} px, {row['schedule']} "
-        f"| {row['engine']} {row['precision']} | {row['full_map_s']:,.0f} "
-        f"| {row['engine_map_s'] + row['prepare_s']:,.0f} | {row['ratio']:.3g} | {row['target']:g} "
-        f"| {'yes' if row['met'] == 'yes' else '**' + row['met'] + '**'} "
-        f"| {row['largest_difference_db']:.1e} | {row['peak_memory_gb']:.1f} | {row['work_removed']:.1%} |"
-        for row in rows
-    ]
-    older = [row["case"] for row in rows if row.get("engine_code") != engine_code()]
-    if older:
-        lines += ["", f"Measured before the engine's last change: {', '.join(older)}."]
-    lines += [
-        "",
-        "Why each engine was chosen:",
-        "",
-        *[f"- {row['case']}: {row['reason']}" for row in rows],
-        "",
-        "| cost of a draw by | | ms |",
-        "|---|---|---|",
-        *[f"| {row['what']} | {row['value']} | {row['ms_a_draw']:.3g} |" for row in cost],
-        "",
-        "![Ratio by scene and growth of the cost](benchmark.png)",
-        "",
-    ]
-    (OUT / "README.md").write_text("\n".join(lines))
+    return render(
+        "speed",
+        engines=pd.DataFrame([printed(row) for row in rows]),
+        older=[row["case"] for row in rows if row.get("engine_code") != engine_code()],
+        reasons=pd.DataFrame([{"case": row["case"], "reason": row["reason"]} for row in rows]),
+        growth=pd.DataFrame(growth),
+    )
+
+
+def printed(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row of engines.csv as the page prints it."""
+    return {
+        "network": row["network"],
+        "weights": row["weights"],
+        "scene": f"{row['task']} {row['input_px']} px, {row['schedule']}",
+        "engine": f"{row['engine']} {row['precision']}",
+        "full, s": f"{row['full_map_s']:,.0f}",
+        "engine, s": f"{row['engine_map_s'] + row['prepare_s']:,.0f}",
+        "ratio": f"{row['ratio']:.3g}",
+        "target": f"{row['target']:g}",
+        "met": row["met"],
+        "largest difference, dB": f"{row['largest_difference_db']:.1e}",
+        "peak memory, GB": f"{row['peak_memory_gb']:.1f}",
+        "work removed": f"{row['work_removed']:.1%}",
+    }
 
 
 def main() -> int:
@@ -222,7 +215,7 @@ def main() -> int:
     if cost:
         write("growth.csv", cost)
     figure(rows, cost)
-    page(rows, cost)
+    (OUT / "README.md").write_text(page(rows, cost))
     return int(len(rows) < len(SCENES) or not cost)
 
 

@@ -26,11 +26,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import model_zoo  # noqa: E402
-from cem_bench import degrade  # noqa: E402
 from cem_bench.engine import Engine, prepare  # noqa: E402
 from cem_bench.engine.choose import sample_blocks  # noqa: E402
 from cem_bench.engine.cone import ConeEngine  # noqa: E402
 from cem_bench.engine.full import FullEngine  # noqa: E402
+from cem_bench.inputs.degradations import Bicubic, Noise, Rain  # noqa: E402
 from cem_bench.inputs.geometry import Rect  # noqa: E402
 
 TOL = 0.01
@@ -166,9 +166,9 @@ class Row:
         self.roi = Rect(152 * size // 256 // 8 * 8, 96 * size // 256 // 8 * 8, 32, 32)
         clean = clean_image(size)
         how = {
-            "DN": lambda: degrade.Noise(50, 0),
-            "DR": lambda: degrade.Rain("medium", 0),
-            "SR": lambda: degrade.Bicubic(scene.scale),
+            "DN": lambda: Noise(50, 0),
+            "DR": lambda: Rain("medium", 0),
+            "SR": lambda: Bicubic(scene.scale),
         }[scene.task]()
         self.truth = as_tensor(clean)[(slice(None), *self.roi.slices)].double()
         observation = as_tensor(how(clean))
