@@ -149,7 +149,8 @@ def _compare_one(bench: Bench, store: Store, today: Fingerprint) -> dict[str, An
 
 def _from_draws(store: Store, today: Fingerprint) -> tuple[float, float]:
     """Return how far today's ROI is from the untouched ROI of stored draws, and the farthest of those, dB."""
-    if "psnr_untouched" not in store.rows:
+    # a stochastic network's untouched ROI is another under every state of the generator
+    if "psnr_untouched" not in store.rows or store.identity.get("stochastic"):
         return 0.0, float(today.psnr_db[1])
     untouched = store.rows["psnr_untouched"].to_numpy(float)
     farthest = untouched[np.abs(untouched - today.psnr_db[1]).argmax()]

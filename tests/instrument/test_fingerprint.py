@@ -111,6 +111,20 @@ def test_a_store_of_before_gets_a_fingerprint_at_its_next_use(cell: Cell, tmp_pa
     assert third["seconds"] < 5
 
 
+class Noisy(Net):
+    def forward(self, x):
+        return super().forward(x) + 0.05 * torch.randn_like(x)
+
+
+def test_a_stochastic_network_is_known_by_one_state(cell: Cell, tmp_path):
+    noisy = dataclasses.replace(cell, options=Options(stochastic=2), model=as_model(Noisy(), name="net"))
+    folder = measure(noisy, tmp_path).store.folder
+    again = dataclasses.replace(noisy, model=as_model(Noisy(), name="net"))
+    assert measure(again, tmp_path).record["fingerprint"]["max_abs_value"] == 0
+    (folder / FILE).unlink()
+    assert measure(again, tmp_path).record["session"]["new_draws"] == 0
+
+
 @pytest.mark.parametrize("moved", [1e-7, 1e-6])
 def test_last_bits_are_no_difference(cell: Cell, moved: float, tmp_path):
     measure(dataclasses.replace(cell, model=as_model(louder(0.9), name="net", identity="a")), tmp_path)
