@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import model_zoo
+from model_zoo.checkpoint import read
+from model_zoo.networks.haesr import seen_pixels
 
 ANSWERS = Path(__file__).resolve().parents[3] / "shared" / "signatures" / "real_outputs.npz"
 
@@ -54,3 +56,11 @@ def test_an_image_that_is_not_square_comes_out_at_its_size(shared, file):
     assert answer.shape == (1, 3, x.shape[2] * card.scale, x.shape[3] * card.scale)
     assert smallest.shape == (1, 3, low * card.scale, low * card.scale)
     assert answer.isfinite().all()
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_the_figures_around_a_window_are_those_of_the_checkpoint(shared, stage):
+    """HAESR computes which pixels it looks at; its checkpoint lists them."""
+    stored = read(shared / "weights" / "haesr_x4.pth")
+    listed = stored[f"block0.residual_layer.0.SLA{stage}.attn.ext_unfold.sample_indices"]
+    assert torch.equal(seen_pixels(stage), listed)
