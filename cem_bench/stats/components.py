@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["components", "of_block"]
+
 RESAMPLES, LEVEL = 2000, 0.95
 
 
@@ -20,6 +22,9 @@ def of_block(effects: NDArray[np.float64]) -> tuple[float, float]:
     Returns:
         The variance over donors of the effect averaged over all states that there are, and the variance over states of
         the effect of one donor, both dB^2. Unbiased, so that they may come out below 0 where there is none.
+
+    Estimand: variances (dB^2) of this block's effect over the donor pool and over the network's random states.
+    Assumes: every draw is measured in every state; donors and states are independent samples.
 
     Source: two-way random effects without replication, Searle, Casella and McCulloch 1992, section 4.
     """
@@ -40,6 +45,11 @@ def components(effects: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
 
     Returns:
         `donors_db2` and `network_db2`, each with its 95 % interval; None where no block has two draws.
+
+    Estimand: means over this map's blocks of both variances, dB^2.
+    Assumes: as `of_block`; blocks are exchangeable, for the interval.
+
+    Source: `of_block`; percentile bootstrap, Efron and Tibshirani 1993, ch. 13.
     """
     pairs = np.array([of_block(block) for block in effects if min(block.shape) >= 2])
     if not len(pairs):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scripts.prove_shares import distances, prove
 
+from benchmarks.prove_shares import distances, prove
 from cem_bench.stats.shares import map_shares
 from cem_bench.stats.simulate import draw, load_gold
 
