@@ -142,7 +142,6 @@ class PoissonGaussian(Placed):
     Source: Foi et al. 2008, 10.1109/TIP.2008.2001399.
     """
 
-    task: ClassVar[str] = "DN"
     peak: float = 50.0
     sigma: float = 5.0
     seed: int = 0

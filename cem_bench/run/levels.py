@@ -21,12 +21,13 @@ def options_under(card: Any, given: Mapping[str, Any], degradation: Degradation 
     """
     told: dict[str, Any] = {}
     for option, name in card.follows.items() if degradation is not None else ():
-        value = getattr(degradation, name, None)
+        # the sigma of a blur or of a sensor's electronics is another thing than that of the noise a card is for
+        value = getattr(degradation, name, None) if isinstance(degradation, Noise) else None
         if option in given:
             continue
         if value is None:
             raise ValueError(
-                f"{card.name} is told the {name} of its input, and {type(degradation).__name__} has none: it is for "
+                f"{card.name} is told the {name} of its noise, and {type(degradation).__name__} has none: it is for "
                 f"{', '.join(card.tasks)}. Choose such a task, as task=dn50, or tell it: +model.options.{option}=25"
             )
         told[option] = value

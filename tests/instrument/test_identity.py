@@ -229,8 +229,11 @@ def test_ffdnet_restores_weak_noise_as_published(shared):
     [
         (
             ("model=FFDNet", "task=rain_medium"),
-            r"FFDNet is told the sigma of its input, and Rain has none: it is for DN",
+            r"FFDNet is told the sigma of its noise, and Rain has none: it is for DN",
         ),
+        (("model=FFDNet", "task=blur"), r"sigma of its noise, and Blur has none"),
+        (("model=FFDNet", "task=low_light"), r"sigma of its noise, and LowLight has none"),
+        (("model=DRUNet", "task=poisson_gaussian"), r"of its noise, and PoissonGaussian has none"),
         (("model=DnCNN_sigma25", "task=dn50"), r"is for noise of sigma 25, and the task has 50: choose task=dn25"),
         (("model=RCAN_DN_none", "task=dn15"), r"is for noise of sigma 50, and the task has 15: choose task=dn50"),
         (("model=DnCNN", "task=dn50", "task.degradation.sigma=70"), r"sigma 0 to 55, and the task has 70"),
