@@ -15,11 +15,10 @@ from PIL import Image
 from cem_bench.measuring.cell import Cell, describe
 from cem_bench.measuring.measure import Measurement
 from cem_bench.store.cells import PICTURES
-from cem_bench.store.files import file_name, inside, write_atomically
+from cem_bench.store.entries import HOW, chosen, entry_stem
+from cem_bench.store.files import inside, write_atomically
 
 NOT_VARIANTS = ("model", "scene", "seed", "task")
-# these name no cell of their own: how much was drawn, how it was run, where it was put
-HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device")
 FACTS = ("network", "reach", "global_statistics", "parameters")
 
 
@@ -50,11 +49,9 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
     _ = measured.store.folder
     images = {"clean": cell.scene.clean, "observation": measured.observation, "restored": measured.restored}
     measured.store.write_files({f"{name}.png": _png(images[name]) for name in PICTURES})
-    given = sorted(override.lstrip("+").split("=", 1) for override in overrides)
-    chosen = {key: value for key, value in given if key.split(".")[0] not in HOW}
-    name = ",".join(f"{key}={value}" for key, value in chosen.items())
-    path = members_folder(output, experiment) / f"{file_name(name)}.json"
-    variant = {key: value for key, value in chosen.items() if key not in NOT_VARIANTS}
+    given = dict(override.lstrip("+").split("=", 1) for override in overrides)
+    path = members_folder(output, experiment) / f"{entry_stem(given)}.json"
+    variant = {key: value for key, value in chosen(given).items() if key not in NOT_VARIANTS}
     texts = sorted(text for text in overrides if text.lstrip("+").partition("=")[0].split(".")[0] not in HOW)
     entry = _entry(cell, measured) | {"variant": variant, "overrides": texts}
     if path.exists() and not entry["session"]["new_draws"]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cem_bench.store.entries import entry_stem
 from cem_bench.store.failures import Failure, failures_since
-from cem_bench.store.files import file_name, inside
+from cem_bench.store.files import inside
 from cem_bench.store.folder import LEASE
 from cem_bench.store.leases import holder_of
 
@@ -41,7 +42,7 @@ def status(output: Path, experiment: str, cells: Sequence[dict[str, str]]) -> St
         cells: that are planned, as key to value.
     """
     folder = inside(output / "store" / "experiments", experiment)
-    stems = [file_name(",".join(f"{key}={cell[key]}" for key in sorted(cell))) for cell in cells]
+    stems = [entry_stem(cell) for cell in cells]
     entries = {path.stem: _seconds(path) for path in folder.glob("*.json")}
     failed = [f for f in failures_since(output, 0.0) if f"+experiment={experiment}" in f.overrides]
     running = [

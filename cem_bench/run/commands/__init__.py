@@ -81,13 +81,17 @@ def restore(output: Output = RESULTS) -> None:
         raise _stop(error) from error
 
 
-@app.command()
-def status(experiment: Annotated[str, typer.Argument(help="name, as denoise_ca")], output: Output = RESULTS) -> None:
+@app.command(context_settings=OTHERS)
+def status(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(help="name, as denoise_ca, and what the sweep was given, as seed=0,1")],
+    output: Output = RESULTS,
+) -> None:
     """Say how far a sweep is: cells planned, done, running and by whom, failed, and the time that is left."""
     from cem_bench.run.commands.checks import print_status
 
     try:
-        print_status(output, experiment)
+        print_status(output, experiment, context.args)
     except (FileNotFoundError, ValueError) as error:
         raise _stop(error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cem_bench.run.build import register, wanted, why_no_model, why_no_scene
@@ -10,21 +11,23 @@ from cem_bench.run.sweep import plan
 from cem_bench.run.verify import verify
 
 
-def print_status(output: Path, experiment: str) -> None:
+def print_status(output: Path, experiment: str, overrides: Sequence[str] = ()) -> None:
     """Print how far an experiment is.
 
     Args:
         output: folder of the results.
         experiment: its name.
+        overrides: that the sweep was given.
 
     Raises:
         FileNotFoundError: if it is no sweep.
     """
     register()
-    sweep = plan([f"+experiment={experiment}"], {"model": why_no_model, "scene": why_no_scene})
+    sweep = plan([f"+experiment={experiment}", *overrides], {"model": why_no_model, "scene": why_no_scene})
     if sweep is None:
         raise FileNotFoundError(f"{experiment} is no sweep: `python -m cem_bench --help` lists experiments.")
-    found = status(output, experiment, wanted(sweep))
+    fixed = dict(text.lstrip("+").split("=", 1) for text in sweep.fixed if not text.startswith("+experiment="))
+    found = status(output, experiment, [fixed | cell for cell in wanted(sweep)])
     print(f"{experiment}: {found.planned} cells that this machine can run, {found.done} done")
     for line in found.running:
         print(f"  running  {line}")

@@ -1,0 +1,56 @@
+"""How far a sweep is, read from the store alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cem_bench.run.progress import status
+from cem_bench.store.draws import Store
+from cem_bench.store.entries import entry_stem
+from cem_bench.store.failures import note_failure
+from cem_bench.store.files import write_atomically
+from cem_bench.store.skipped import clear_skipped, note_skipped, skipped_since
+
+CELLS = [{"model": model, "scene": scene, "seed": "0"} for model in ("A", "B") for scene in ("one", "two", "three")]
+
+
+def measured(output: Path, cell: dict[str, str], seconds: float, new_draws: int = 60) -> None:
+    entry = {"session": {"seconds": seconds, "new_draws": new_draws}}
+    path = output / "store" / "experiments" / "made" / f"{entry_stem(cell)}.json"
+    write_atomically(path, json.dumps(entry).encode())
+
+
+def test_cells_are_counted_and_the_rest_is_foretold(tmp_path: Path) -> None:
+    assert status(tmp_path, "made", CELLS).eta_s is None
+    measured(tmp_path, CELLS[0], 10.0)
+    measured(tmp_path, CELLS[3] | {"sampling.n": "4", "output": "elsewhere"}, 40.0)  # how much, where: the same cell
+    measured(tmp_path, {"model": "another", "scene": "one", "seed": "0"}, 999.0)
+    found = status(tmp_path, "made", CELLS)
+    assert (found.planned, found.done, found.running, found.failed) == (6, 2, (), ())
+    assert found.eta_s == pytest.approx(2 * 10 + 2 * 40)
+    for cell in CELLS:
+        measured(tmp_path, cell, 0.1, new_draws=0)
+    assert status(tmp_path, "made", CELLS).eta_s == 0.0
+
+
+def test_who_measures_and_what_failed_is_named(tmp_path: Path) -> None:
+    note_failure(tmp_path, ["+experiment=made", "model=A", "scene=two"], "it broke")
+    note_failure(tmp_path, ["+experiment=other", "model=A", "scene=two"], "not ours")
+    with Store(tmp_path / "store", {"model": "A"}).claimed():
+        found = status(tmp_path, "made", CELLS)
+        assert len(found.running) == 1 and found.running[0].startswith("A: process ")
+    assert [failure.command for failure in found.failed] == ["python -m cem_bench +experiment=made model=A scene=two"]
+    assert status(tmp_path, "made", CELLS).running == ()
+
+
+def test_what_was_skipped_is_come_back_to_until_it_is_measured(tmp_path: Path) -> None:
+    note_skipped(tmp_path, ["model=B", "seed=0"])
+    note_skipped(tmp_path, ["model=A", "seed=0"])
+    assert skipped_since(tmp_path, 0.0) == [["model=B", "seed=0"], ["model=A", "seed=0"]]
+    clear_skipped(tmp_path, ["seed=0", "model=B"])
+    (tmp_path / "store" / "skipped" / "broken.json").write_text("{")
+    assert skipped_since(tmp_path, 0.0) == [["model=A", "seed=0"]]
+    assert skipped_since(tmp_path, 9e12) == []
