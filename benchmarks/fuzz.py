@@ -160,7 +160,7 @@ def main() -> None:
         write_sums(output / "draws")
         files = [path for path in (*store.folder.iterdir(), *(output / "draws").iterdir()) if path.is_file()]
         before = {path: path.read_bytes() for path in files}
-        # a third are names, which cost nothing; a run is opened to write too, and gets one case for eight of the archive
+        # a third are names, which cost nothing; a run is opened to write too: one case for eight of the archive
         in_store = sum(path.parent == store.folder for path in files)
         each = -(-2 * given.cases // (3 * len(CHANGES) * (8 * (len(files) - in_store) + in_store)))
         for target in files:
