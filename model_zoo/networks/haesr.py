@@ -110,13 +110,13 @@ class SharedAttention(nn.Module):
 
     def forward(self, x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """(B, C, h, w), and weights or None where they are found here; gives the same shape, and the weights used."""
-        if weight is None:
-            key, value = by_pixel(self.to_kv, x).chunk(2, dim=1)
-            query = self.cut(by_pixel(self.to_q, x)) * x.shape[1] ** -0.5
-            weight = (query @ self.seen(key).transpose(1, 2) + self.bias()).softmax(-1)
-        else:
+        if weight is not None:
             value = by_pixel(self.to_v, x)
-        return by_pixel(self.to_out, self.joined(weight @ self.seen(value), *x.shape[2:])), weight
+            return by_pixel(self.to_out, self.joined(weight @ self.seen(value), *x.shape[2:])), weight
+        key, value = by_pixel(self.to_kv, x).chunk(2, dim=1)
+        query = self.cut(by_pixel(self.to_q, x)) * x.shape[1] ** -0.5
+        found = (query @ self.seen(key).transpose(1, 2) + self.bias()).softmax(-1)
+        return by_pixel(self.to_out, self.joined(found @ self.seen(value), *x.shape[2:])), found
 
 
 class AroundWindow(SharedAttention):
@@ -204,12 +204,13 @@ class Attended(nn.Module):
 
 
 class BetweenChannels(nn.Module):
-    """Attention between channels over the pixels of a window, or over those an eighth of the image apart."""
+    """Attention between channels over the pixels of a window, or over all that lie multiples of 8 px apart."""
 
     def __init__(self, features: int, *, grid: bool) -> None:
-        """Args: features: channels; grid: over a grid, not a window."""
+        """Args: features: channels; grid: over the pixels 8 px apart, not a window."""
         super().__init__()
-        self.grid = grid
+        # of (B, C, rows, 8, columns, 8): what tells the groups apart, then channels, then the pixels of a group
+        self.order = (0, 3, 5, 1, 2, 4) if grid else (0, 2, 4, 1, 3, 5)
         self.temperature = nn.Parameter(torch.ones(1, 1, 1))
         self.qkv = conv(features, 3 * features, 1, bias=False)
         self.qkv_dwconv = nn.Conv2d(3 * features, 3 * features, 3, padding=1, groups=3 * features, bias=False)
@@ -217,17 +218,16 @@ class BetweenChannels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        height, width = x.shape[2:]
-        mixed = self.qkv_dwconv(self.qkv(x))
-        mixed = interleaved(mixed, SIDE, SIDE) if self.grid else mixed
-        query, key, value = to_windows(mixed, SIDE).transpose(1, 2).chunk(3, dim=1)
-        weight = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(1, 2) * self.temperature
-        out = to_map((weight.softmax(-1) @ value).transpose(1, 2), SIDE, height, width)
-        return self.project_out(interleaved(out, height // SIDE, width // SIDE) if self.grid else out)
+        mixed = self.qkv_dwconv(self.qkv(x)).unflatten(3, (-1, SIDE)).unflatten(2, (-1, SIDE)).permute(self.order)
+        query, key, value = mixed.flatten(4).chunk(3, dim=3)
+        weight = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(3, 4) * self.temperature
+        out = (weight.softmax(-1) @ value).unflatten(4, mixed.shape[4:])
+        back = [self.order.index(axis) for axis in range(6)]
+        return self.project_out(out.permute(back).flatten(4).flatten(2, 3))
 
 
 class ChannelBlock(nn.Module):
-    """Attention between channels in windows, then over a grid, with a feed-forward after each."""
+    """Attention between channels in windows, then over pixels 8 px apart, with a feed-forward after each."""
 
     def __init__(self, features: int) -> None:
         """Args: features: channels in and out."""
