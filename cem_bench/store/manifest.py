@@ -145,9 +145,10 @@ def read_identity(folder: Path) -> dict[str, Any]:
     path = folder / "identity.json"
     try:
         identity = json.loads(path.read_bytes())
+        key = run_key(identity)  # refuses NaN and infinity
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedError(f"{path} cannot be read ({type(error).__name__}): measure the cell again.") from error
-    if not isinstance(identity, dict) or run_key(identity)[:16] != folder.name:
+    if not isinstance(identity, dict) or key[:16] != folder.name:
         raise DamagedError(f"{path} is not the identity of this folder: measure the cell again, which mends it.")
     return identity
 

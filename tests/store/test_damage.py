@@ -75,6 +75,7 @@ DAMAGES = {
     "another run's shard": other_key,
     "another run's shard beside": beside,
     "identity edited": lambda folder: (folder / "identity.json").write_text('{"model": "B", "seed": 0}'),
+    "identity with infinity": lambda folder: (folder / "identity.json").write_text('{"model": "A", "seed": 1e400}'),
     "identity no JSON": lambda folder: (folder / "identity.json").write_text("{"),
 }
 OF_MANIFEST = {
