@@ -97,13 +97,10 @@ def test_code_and_paths_of_any_name() -> None:
 
 def test_a_page_of_hostile_names_shows_them(make: Make, rng: np.random.Generator, tmp_path: Path) -> None:
     for image in ("coffee", "rocket"):
-        cell = make({block: rng.normal(0, 0.02, 6) for block in live_blocks()}, model="DnCNN", image=image)
-        path = next((tmp_path / "store" / "experiments" / "denoise_ca").glob(f"*{image}*"))
-        path.write_text(path.read_text().replace('"model": "DnCNN"', '"model": "<b>x</b>|y"'))
-        assert cell.model == "DnCNN"
+        make({block: rng.normal(0, 0.02, 6) for block in live_blocks()}, model="<b>x|y [a](b)", image=image)
     write_report("denoise_ca", tmp_path)
     text = (tmp_path / "denoise_ca" / "README.md").read_text()
-    assert "&lt;b&gt;x&lt;/b&gt;\\|y" in text
+    assert "&lt;b&gt;x\\|y \\[a\\](b)" in text
     assert "<b>" not in text
 
 
