@@ -56,6 +56,9 @@ def mass_plot(summary: pd.DataFrame, look: Look, inputs: Mapping[str, float] | N
 
 def _mass_axis(axis: Axes, summary: pd.DataFrame, column: str) -> None:
     axis.set_xscale("symlog", linthresh=LEAST_MASS)
+    if not np.isfinite(summary[column]).any():  # one draw per block: no estimate of a sum
+        axis.annotate("needs 2 draws per block", (0.5, 0.5), xycoords="axes fraction", ha="center", fontsize=6)
+        return
     # what has no mass is estimated on either side of 0: an interval far below it runs out of the axis
     least = float(max(np.nanmin(summary[[column, f"{column}_low"]]), min(1.5 * summary[column].min(), 0.0)))
     ticks = TICKS if least > 0 else TICKS[::2]

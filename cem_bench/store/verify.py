@@ -129,8 +129,9 @@ def _entry_damage(path: Path, entry: Mapping[str, Any], folder: Path) -> list[Da
 
 
 def _near(first: object, second: object) -> bool:
-    numbers = isinstance(first, int | float) and isinstance(second, int | float)
-    return numbers and abs(float(first) - float(second)) <= TOLERANCE_DB
+    if not (isinstance(first, int | float) and isinstance(second, int | float)):
+        return False
+    return abs(float(first) - float(second)) <= TOLERANCE_DB
 
 
 def _json(content: bytes | None) -> dict[str, Any]:

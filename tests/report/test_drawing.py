@@ -114,3 +114,10 @@ def test_shares_of_a_pie_have_signs_where_every_row_has_them(make, rng: np.rando
     lost = pd.concat([table, table.drop(columns="share_harm_paper")])
     for rows in (lost, lost.drop(columns="share_harm_paper")):
         assert panels.shares_of(rows) == pytest.approx({"unsigned": 3 / 60, "none": 57 / 60})
+
+
+def test_one_draw_per_block_has_a_plot_without_sums(make, rng: np.random.Generator) -> None:
+    cell = make({block: rng.normal(0, 0.1, 1) for block in LIVE})
+    table = cells_table([cell], pd.DataFrame(), [cell.model])
+    figure = curves.mass_plot(summary_table(table), Look())
+    assert any("2 draws" in text.get_text() for axes in figure.axes for text in axes.texts)
