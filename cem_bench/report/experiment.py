@@ -75,18 +75,28 @@ class Experiment:
         return [claim["id"] for claim in read_conf("claims")["claims"] if claim["experiment"] == self.name]
 
 
+OWN_FILE = "experiment.yaml"  # the file of an experiment that lies in a user's own folder
+
+
 def read_conf(name: str) -> Any:
     """Return the content of a file in `conf`, by its name there without the ending."""
     return OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
 
 
-def read_settings(name: str) -> Mapping[str, Any]:
-    """Return what the file of an experiment says.
+def read_settings(name: str, output: Path) -> Mapping[str, Any]:
+    """Return what the file of an experiment says: one's own, which its sweep left beside the page, or one of ours.
+
+    Args:
+        name: of the experiment.
+        output: folder of the results.
 
     Raises:
         FileNotFoundError: if there is no such experiment.
     """
-    folder = CONF / "experiment"
+    folder, own = CONF / "experiment", output / name / OWN_FILE
+    if own.is_file():
+        content: Any = OmegaConf.to_container(OmegaConf.load(own))
+        return content
     if not (folder / f"{name}.yaml").is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         raise FileNotFoundError(f"There is no experiment {name!r}; one of {known}.")
@@ -123,8 +133,11 @@ def read_experiment(name: str, output: Path) -> Experiment:
     Raises:
         FileNotFoundError: if there is no such experiment or no stored cell of it.
     """
-    settings = read_settings(name)
-    listed, options = settings["hydra"]["sweeper"]["params"]["model"].split(","), settings.get("report") or {}
+    settings = read_settings(name, output)
+    listed, options = (
+        str(settings["hydra"]["sweeper"]["params"].get("model", "")).split(","),
+        settings.get("report") or {},
+    )
     rank = {model: at for at, model in enumerate(listed)}
 
     def place(cell: StoredCell) -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ def write_report(name: str, output: Path, *, palette: str = "paper", formats: Se
     Raises:
         FileNotFoundError: if there is no such experiment or no stored cell of it.
     """
-    folder, settings = output / name, read_settings(name)
+    folder, settings = output / name, read_settings(name, output)
     reported = (folder / "cells.csv").is_file()  # its page is not one of nothing measured
     if not has_cells(output, name) and not reported and (folder / "plan.json").is_file():
         text = page.page_without_cells(name, settings["question"], read_plan(name, output))

@@ -12,7 +12,7 @@ from pathlib import Path
 import hydra
 
 from cem_bench.run.build import parts_of, register, why_no_model, why_no_scene
-from cem_bench.run.compose import CONF, composed, split
+from cem_bench.run.compose import CONF, composed, experiment_file, split
 from cem_bench.run.job import job
 from cem_bench.run.overrides import check_overrides
 from cem_bench.run.sweep import Sweep, included, plan
@@ -57,7 +57,11 @@ def run(arguments: Sequence[str]) -> int:
     if parts:
         return run_parts(parts, [argument for argument in arguments if not argument.startswith("+experiment=")])
     sweep = plan(arguments, {"model": why_no_model, "scene": why_no_scene})
-    return _run_sweep(sweep, _output(sweep.fixed)) if sweep else _run_cell(list(arguments), overrides)
+    if not sweep:
+        return _run_cell(list(arguments), overrides)
+    output = _output(sweep.fixed)
+    _leave_own_file(sweep, arguments, output)
+    return _run_sweep(sweep, output)
 
 
 def _run_cell(arguments: list[str], overrides: Sequence[str]) -> int:
@@ -80,6 +84,17 @@ def _run_sweep(sweep: Sweep, output: Path) -> int:
         for failure in failures:
             print(f"  {failure.command}\n    {failure.error}", file=sys.stderr)
     return int(bool(failures))
+
+
+def _leave_own_file(sweep: Sweep, arguments: Sequence[str], output: Path) -> None:
+    """Keep the file of an experiment from the user's own folder beside its page, where reports find it again."""
+    from cem_bench.report.experiment import OWN_FILE
+
+    _, overrides, folders = split(arguments)
+    name = next((text.partition("=")[2] for text in overrides if text.startswith("+experiment=")), "")
+    path = experiment_file(name, folders) if name and folders else None
+    if path and not path.is_relative_to(CONF):
+        write_atomically(output / sweep.experiment / OWN_FILE, path.read_bytes())
 
 
 def _output(overrides: Sequence[str]) -> Path:

@@ -183,6 +183,28 @@ def test_ones_own_experiment_in_ones_own_folder(command, tmp_path: Path):
     assert "there is no experiment 'mine'" in err
 
 
+def test_a_sweep_of_ones_own_has_its_page(command, tmp_path: Path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [base/sweep, {override /task: dn50}, {override /sampling: uniform}, _self_]\n"
+        "experiment: mine\n"
+        "question: Does it hold here?\n"
+        "sampling: {n: 2}\n"
+        "scene: {crop: [0, 100, 64, 64], roi: [16, 16, 32, 32]}\n"
+        "donors: {count: 50}\n"
+        "hydra: {sweeper: {params: {model: RCAN_DN_none, scene: astronaut}}}\n"
+    )
+    code, _, err = command("--config-dir", str(folder.parent), "+experiment=mine")
+    assert code == 0, err
+    page = (tmp_path / "results" / "mine" / "README.md").read_text()
+    assert "Does it hold here?" in page
+    assert "RCAN_DN_none" in page
+    code, _, err = command("report", "mine")
+    assert code == 0, err
+
+
 @pytest.mark.parametrize("name", ["report", "claims", "draws", "validity", "replay", "reproduce", "bench"])
 def test_help_of_a_sub_command_runs_nothing(tmp_path: Path, name: str):
     answer = cem_bench(name, "--help", cwd=tmp_path)
