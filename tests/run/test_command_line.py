@@ -122,7 +122,7 @@ def test_help_names_groups_and_keys(command):
         "sampling: ",
         "model.path=file.pth",
         "zoo list",
-        "tol=0.01",
+        "tol=null",
         "reproduce",
     ):
         assert word in out
@@ -225,3 +225,14 @@ def test_a_network_that_raises_is_listed_with_its_command(command, tmp_path: Pat
     assert "2 of 2 cells failed" in err
     assert "python -m cem_bench" in err
     assert "Traceback" not in err
+
+
+def test_a_warning_of_ours_is_seen_on_the_command_line(tmp_path: Path):
+    small = ["+experiment=quickstart", *SMALL]
+    assert cem_bench(*small, cwd=tmp_path).returncode == 0
+    shard = next((tmp_path / "results" / "store").glob("*/draws-*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-7])
+    again = cem_bench(*small, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert str(shard.parent.name) in again.stderr
+    assert "0 new draws" not in again.stdout
