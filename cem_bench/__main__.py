@@ -23,7 +23,9 @@ def main() -> None:
     from cem_bench.run.launch import run
     from cem_bench.run.stopping import guarded
 
-    sys.exit(guarded(lambda: run(arguments)))
+    code = guarded(lambda: run(arguments))
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 import model_zoo
 from cem_bench.run.compose import CONF
 from cem_bench.run.config import Config, options_of
-from cem_bench.run.data import register_resolver
+from cem_bench.run.data import plain_words, register_resolver
 from cem_bench.run.sweep import Sweep, rois_beside, table_scenes
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def why_no_scene(name: str) -> str:
     try:
         source = str(OmegaConf.select(node, "source"))
     except OmegaConfBaseException as error:
-        return str(error.__cause__ or error)
+        return plain_words(error)
     here = ":" in source or Path(source).is_file()
     return "" if here else f"{source} is not there; results/README.md says where to get it"
 

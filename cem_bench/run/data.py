@@ -31,6 +31,16 @@ def data_path(place: str = "") -> str:
     return str(Path(folder) / place) if place else folder
 
 
+def plain_words(error: BaseException) -> str:
+    """Say an error of the configuration in the words of what raised it, where that was a resolver of ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause) is ValueError:
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return str(error).partition("\n")[0]
+
+
 def register_resolver() -> None:
     """Make `${data:...}` known to every configuration."""
     OmegaConf.register_new_resolver("data", data_path, replace=True)

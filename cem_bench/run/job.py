@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from cem_bench.engine.allocator import keep_freed_memory
 from cem_bench.run.build import build_cell, rois_beside_scene
+from cem_bench.run.data import plain_words
 from cem_bench.run.stopping import catch_signals
 from cem_bench.store.failures import clear_failure, note_failure
 from cem_bench.store.leases import BusyError
@@ -63,11 +65,8 @@ def _note(output: Path, overrides: list[str], line: str) -> None:
 
 def _line_of(error: Exception) -> str:
     """Say an error in one line: ours as they are, a network's own with its type and the line that raised it."""
-    cause = error
-    while cause.__cause__ is not None and not str(cause).strip():
-        cause = cause.__cause__  # pyright: ignore[reportAssignmentType]
-    text = " ".join(str(cause).split())
-    if isinstance(error, ValueError | TypeError | OSError):
+    text = " ".join(plain_words(error).split() if isinstance(error, OmegaConfBaseException) else str(error).split())
+    if isinstance(error, ValueError | TypeError | OSError | OmegaConfBaseException):
         return text
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""

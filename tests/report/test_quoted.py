@@ -23,26 +23,8 @@ def test_speed_is_what_the_benchmark_wrote(networks: str, scene: str, ratios: st
     assert f"{rows['largest_difference_db'].max():.1e}" == difference
 
 
-def test_every_network_of_the_benchmark_is_quoted() -> None:
-    table = pd.read_csv(ROOT / "results" / "benchmark" / "engines.csv")
-    quoted = {name for row in SPEED for name in re.sub(r" \(.*\)", "", row[0]).split(", ")}
-    assert quoted == set(table["network"])
-
-
-def test_replays_are_what_the_replay_wrote() -> None:
+def test_every_recorded_run_was_replayed_whole_and_passed() -> None:
     table = pd.read_csv(ROOT / "results" / "benchmark" / "replay.csv")
     assert table["passed"].all() and set(table["asked"]) == {"auto", "full"}
     assert list(table["draws"]) == list(table["recorded_draws"])
-    draws = table.groupby("asked")["draws"].sum().unique()
-    assert f"{draws[0]:,} draws, at most {table['max_abs_db'].max():.1e} dB apart" in README
-
-
-def test_draws_and_errors_are_what_the_simulation_wrote() -> None:
-    table = pd.read_csv(ROOT / "results" / "statistics" / "table.csv")
-    table["wrong"] = table["missed"] + table["false"]
-    paper = table[table["rule"] == "paper"].set_index("map")
-    ours = table[table["rule"] == "sequential, stratified"].set_index("map")
-    words = " ".join(README.split())
-    for name in ours.index:
-        assert f"{ours.loc[name, 'draws_of_paper']:.2f} ({name}" in words.lower(), name
-        assert f"{ours.loc[name, 'wrong']:.2f} against {paper.loc[name, 'wrong']:.2f}" in words
+    assert (table["max_abs_db"] <= 0.002).all()

@@ -16,7 +16,7 @@ import torch
 from cem_bench.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["scene.crop=[0,100,64,64]", "scene.roi=[16,16,32,32]", "sampling=smoke", "donors.count=50"]
+SMALL = ["output=results", "scene.crop=[0,100,64,64]", "scene.roi=[16,16,32,32]", "sampling=smoke", "donors.count=50"]
 
 
 def cem_bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -175,7 +175,7 @@ def test_ones_own_experiment_in_ones_own_folder(command, tmp_path: Path):
     folder = tmp_path / "mine" / "experiment"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text("# @package _global_\nexperiment: mine\nsampling: {coarse: 2}\n")
-    code, _, err = command("--config-dir", str(folder.parent), "+experiment=mine", *SMALL[:2], "donors.count=50")
+    code, _, err = command("--config-dir", str(folder.parent), "+experiment=mine", *SMALL[:3], "donors.count=50")
     assert code == 0, err
     assert (tmp_path / "results" / "mine" / "README.md").is_file()
     code, _, err = command("+experiment=mine")

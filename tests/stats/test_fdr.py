@@ -29,7 +29,7 @@ def test_the_key_reaches_rule_and_cell():
         config = compose("config", overrides=["sampling=sequential", "fdr=by"])
     assert instantiate(config.sampling).correction == config.fdr == "by"
     for make in (lambda: Options(fdr="holm"), lambda: Sequential(correction="holm")):  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=r"got 'holm', expected one of bh \(Benjamini-Hochberg\), by"):
+        with pytest.raises(ValueError, match="got 'holm', expected one of bh"):
             make()
 
 
