@@ -11,6 +11,7 @@ The rule, stated before anything was measured:
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import sys
@@ -81,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

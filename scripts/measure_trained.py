@@ -5,8 +5,8 @@ Writes trained.csv (one row a network and test), trained_members.csv (mean and r
 model_zoo. A network that trained.csv already holds with the same weights is not measured again.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,5 +190,8 @@ def report(rows: list[dict[str, Any]], left: list[tuple[tuple[str, str, str], An
 
 
 if __name__ == "__main__":
-    given = [Path(argument) for argument in sys.argv[1:]]
-    main(*given, *(Path("../shared/data"), Path("results/zoo"))[len(given) :])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"), help="folder of the test sets")
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results/zoo"), help="folder of the tables")
+    arguments = parser.parse_args()
+    main(arguments.data, arguments.results)

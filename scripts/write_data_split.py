@@ -1,8 +1,8 @@
 """Write `model_zoo/data_split.csv` anew: `python scripts/write_data_split.py ../shared/data`."""
 
+import argparse
 import csv
 import hashlib
-import sys
 from pathlib import Path
 
 from model_zoo.training.split import SPLIT
@@ -38,4 +38,9 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder that holds bsds500, div2k_test_lr_x4, test and scenes")
+    folder = parser.parse_args().data
+    if not (folder / "bsds500").is_dir():
+        parser.error(f"{folder} does not hold bsds500: the split would be written empty; name the data folder")
+    main(folder)
