@@ -51,20 +51,20 @@ class Gold:
 
 
 GOLD = {
-    "dncnn": Gold("DnCNN", "chelsea.png", Rect(20, 90, 256, 256), Rect(152, 96, 32, 32), Noise(50.0, seed=0)),
+    "dncnn": Gold("DnCNN", "chelsea.png", Rect(20, 90, 256, 256), Rect(152, 96, 32, 32), Noise(50.0, field_seed=0)),
     "edsr": Gold("EDSR_SR_4", "rocket.jpg", Rect(256, 288, 128, 128), Rect(0, 0, 32, 32), Bicubic(4)),
-    "ffdnet": Gold("FFDNet", "astronaut.png", Rect(288, 192, 128, 128), Rect(0, 0, 32, 32), Noise(50.0, seed=0)),
+    "ffdnet": Gold("FFDNet", "astronaut.png", Rect(288, 192, 128, 128), Rect(0, 0, 32, 32), Noise(50.0, field_seed=0)),
     "fsrcnn": Gold("FSRCNN-Y", "coffee.png", Rect(150, 250, 128, 128), Rect(48, 48, 32, 32), Bicubic(4)),
     # Channel attention over the whole image: every block reaches the ROI, most of them through a mean alone.
     "rcan_dn_ca": Gold(
-        "RCAN_DN_ca", "astronaut.png", Rect(40, 190, 64, 64), Rect(0, 0, 32, 32), Noise(50.0, seed=0), donors=250
+        "RCAN_DN_ca", "astronaut.png", Rect(40, 190, 64, 64), Rect(0, 0, 32, 32), Noise(50.0, field_seed=0), donors=250
     ),
     "srresnet_dn": Gold(
         "SRResNet_DN_light",
         "motorcycle_left.png",
         Rect(180, 300, 128, 128),
         Rect(48, 48, 32, 32),
-        Noise(50.0, seed=0),
+        Noise(50.0, field_seed=0),
     ),
 }
 
@@ -91,7 +91,7 @@ def enumerate_map(gold: Gold) -> dict[str, np.ndarray]:
     photograph = read_rgb(locate(f"skimage:data/{gold.photograph}"))
     clean = np.ascontiguousarray(photograph[gold.crop.slices])
     others = [f"skimage:data/{name}" for name in PHOTOGRAPHS if name != gold.photograph]
-    pool = pool_from_images(others, BLOCK, count=gold.donors, seed=0)
+    pool = pool_from_images(others, BLOCK, count=gold.donors, pool_seed=0)
     engine = prepare(model_zoo.load(gold.model), to_tensor(gold.degradation(clean)), gold.roi)
     blocks, effects, started = [], [], time.perf_counter()
     columns = gold.crop.width // BLOCK

@@ -165,7 +165,7 @@ def mass_coverage(gold: Gold, runs: int) -> pd.DataFrame:
         ("sequential, stratified", asked, spent),
     ):
         maps = [{block: one[block, : n[block]] for block in every} for one, n in zip(draws, counts, strict=True)]
-        found = [map_summary(one, dict.fromkeys(one, 8.0), seed=run) for run, one in enumerate(maps)]
+        found = [map_summary(one, dict.fromkeys(one, 8.0), resample_seed=run) for run, one in enumerate(maps)]
         means = np.array([[part.mean() for part in one.values()] for one in maps])
         for name, part in MASSES.items():
             ends, truth = np.array([vars(one[name]) for one in found]), part(gold.truth).sum()

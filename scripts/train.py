@@ -1,12 +1,14 @@
 """Train members of a matched family and put them into the zoo. Run from the repository's root.
 
 One member: `python scripts/train.py +train=rcan_dn_ca`. Members and seeds: `python scripts/train.py -m
-+train=rcan_dn_none,rcan_dn_ca train.seed=0,1,2`. A run that was cut goes on from its last checkpoint; one that is
-finished only measures and publishes again.
++train=rcan_dn_none,rcan_dn_ca train.training_seed=0,1,2`. A run that was cut goes on from its last checkpoint; one that
+is finished only measures and publishes again.
 """
 
 import logging
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import version
@@ -45,14 +47,14 @@ def run(spec: DictConfig) -> None:
     """Train one member, from its last checkpoint if there is one; measure and publish it unless `weights` is null."""
     training_library("accelerate")  # a missing library is said before anything is made
     basicsr("losses")
-    name = of_seed(spec.name, spec.seed)
+    name = of_seed(spec.name, spec.training_seed)
     folder = Path(spec.outputs) / name
     commit = first_commit(folder)
     images, manifest = photographs(spec.photographs) if spec.photographs else training_images(spec.data_root)
     makers = [degradation_maker(node) for node in spec.degradations]
     network = build(spec)
-    start = warm_start(network, of_seed(spec.warm_start, spec.seed)) if spec.warm_start else None
-    crops = Crops(images, makers, spec.crop, spec.seed, alike=spec.recipe.batch)
+    start = warm_start(network, of_seed(spec.warm_start, spec.training_seed)) if spec.warm_start else None
+    crops = Crops(images, makers, spec.crop, spec.training_seed, alike=spec.recipe.batch)
     state = train(network, crops, Recipe(**spec.recipe), folder)
     print(f"{name}: {state['step']} steps, {state['seconds']:.0f} s, training PSNR {state['psnr']:.2f} dB")
     if spec.weights is None:
@@ -63,16 +65,16 @@ def run(spec: DictConfig) -> None:
     print(f"{name}: {spec.check} {facts['psnr']} dB, {facts['precision']}, sha256 {facts['sha256']}")
 
 
-def of_seed(name: str, seed: int) -> str:
-    """Name of a member's training with this seed; the first, 0, carries the member's own."""
-    return name + (f"_seed{seed}" if seed else "")
+def of_seed(name: str, training_seed: int) -> str:
+    """Name of a member's training with this `training_seed`; the first, 0, carries the member's own."""
+    return name + (f"_seed{training_seed}" if training_seed else "")
 
 
 def build(spec: DictConfig) -> torch.nn.Module:
-    """Make the network of a member, as its card will describe it, with weights drawn from its seed alone."""
+    """Make the network of a member, as its card will describe it, with weights drawn from its `training_seed` alone."""
     facts = describe(spec.name, spec)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
+        torch.manual_seed(spec.training_seed)
         return build_card(Card(name=spec.name, network=facts["network"], options=facts["options"]))
 
 
@@ -90,15 +92,16 @@ def describe(name: str, spec: DictConfig) -> dict[str, Any]:
     """Return what is known of a member before it is trained, as plain data."""
     plain: Any = OmegaConf.to_container(spec, resolve=True)
     module, _, kind = plain["network"].pop("_target_").rpartition(".")
-    if spec.seed:
+    if spec.training_seed:
         plain["card"].pop("aliases", None)  # they stay with the first seed
-    kept = ("family", "member", "seed", "crop", "degradations", "recipe", "check", "card")
+    facts = ("family", "member", "crop", "degradations", "recipe", "check", "card")
     libraries = ("torch", "timm", "accelerate", "basicsr")
     return {
         "name": name,
         "network": f"{module}:{kind}",
         "options": plain["network"],
-        **{key: plain[key] for key in kept},
+        "seed": plain["training_seed"],  # as records have always called it
+        **{key: plain[key] for key in facts},
         "versions": {library: version(library) for library in libraries},
     }
 
@@ -111,22 +114,22 @@ def check(network: torch.nn.Module, spec: DictConfig) -> float | None:
 def degradation_maker(node: DictConfig) -> Maker:
     """Turn a degradation's configuration into a function from a crop's generator and number to the degradation.
 
-    A degradation without a seed is the same for every crop. One with a `field: {size: [H, W], live: n, uses: m}` is
-    costly to draw (rain): n fields of an image of that size are live at a time, each crop takes a window of one, and
-    after n * m crops they are drawn anew.
+    A degradation without a `field_seed` is the same for every crop. One with a `field: {size: [H, W], live: n,
+    uses: m}` is costly to draw (rain): n fields of an image of that size are live at a time, each crop takes a window
+    of one, and after n * m crops they are drawn anew.
     """
     settings = {str(key): value for key, value in node.items() if key not in ("_target_", "field")}
     kind = get_class(node["_target_"])
-    if not any(item.name == "seed" for item in fields(kind)):
+    if not any(item.name == "field_seed" for item in fields(kind)):
         fixed = kind(**settings)
         return lambda rng, index: fixed
     if "field" not in node:
-        return lambda rng, index: kind(**settings, seed=int(rng.integers(2**63)))
+        return lambda rng, index: kind(**settings, field_seed=int(rng.integers(2**63)))
     height, width = node["field"]["size"]
     live, uses = node["field"]["live"], node["field"]["uses"]
 
     def windowed(rng: np.random.Generator, index: int) -> Callable[[np.ndarray], np.ndarray]:
-        degradation = kind(**settings, seed=index % live + index // (live * uses) * live)
+        degradation = kind(**settings, field_seed=index % live + index // (live * uses) * live)
 
         def degrade(clean: np.ndarray) -> np.ndarray:
             side = clean.shape[0]
@@ -139,4 +142,6 @@ def degradation_maker(node: DictConfig) -> Maker:
 
 
 if __name__ == "__main__":
+    # `train.seed` is the name of before, which queues may still write
+    sys.argv[1:] = [re.sub(r"^train\.seed=", "train.training_seed=", argument) for argument in sys.argv[1:]]
     main()

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Train members one after the other on one core; each resumes from its last checkpoint, a failure does not stop the rest.
-# Usage: scripts/train_queue.sh rcan_dn_none rcan_dn_ca "rcan_dn_none train.seed=1" ...
+# Usage: scripts/train_queue.sh rcan_dn_none rcan_dn_ca "rcan_dn_none train.training_seed=1" ...
 # Survive the shell: setsid nohup scripts/train_queue.sh ... > outputs/train/queue.log 2>&1 &
 cd "$(dirname "$0")/.." || exit 1
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" PYTHONPATH=.

@@ -106,14 +106,14 @@ class LowLight(Placed):
         gamma: exponent, above 1 darkens.
         gain: factor after it, in 0..1.
         sigma: standard deviation of the noise on the 0..255 scale.
-        seed: names the noise field of an image size.
+        field_seed: names the noise field of an image size.
     """
 
     task: ClassVar[str] = "LL"
     gamma: float = 1.5
     gain: float = 0.25
     sigma: float = 2.0
-    seed: int = 0
+    field_seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
@@ -123,7 +123,7 @@ class LowLight(Placed):
 
     def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:
         """Darken the part `at` of an image of `size`, ((n,) at.height, at.width, 3) uint8."""
-        field = normal_field("philox", self.seed, *size)[at.slices]
+        field = normal_field("philox", self.field_seed, *size)[at.slices]
         return rounded(self.gain * (clean / 255.0) ** self.gamma + field * (self.sigma / 255.0))
 
 
@@ -137,14 +137,14 @@ class PoissonGaussian(Placed):
     Attributes:
         peak: photons of a white pixel.
         sigma: standard deviation of the Gaussian noise on the 0..255 scale.
-        seed: names both fields of an image size.
+        field_seed: names both fields of an image size.
 
     Source: Foi et al. 2008, 10.1109/TIP.2008.2001399.
     """
 
     peak: float = 50.0
     sigma: float = 5.0
-    seed: int = 0
+    field_seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
@@ -155,9 +155,9 @@ class PoissonGaussian(Placed):
         """Take the part `at` of an image of `size`, ((n,) at.height, at.width, 3) uint8."""
         from scipy import stats  # slow to import
 
-        chance = uniform_field(self.seed, (*size, 3))[at.slices]
+        chance = uniform_field(self.field_seed, (*size, 3))[at.slices]
         photons = stats.poisson.ppf(chance, self.peak * (clean / 255.0))
-        electronics = normal_field("philox", self.seed, *size)[at.slices] * (self.sigma / 255.0)
+        electronics = normal_field("philox", self.field_seed, *size)[at.slices] * (self.sigma / 255.0)
         return rounded(photons / self.peak + electronics)
 
 
@@ -210,13 +210,13 @@ class LostPixels(Placed):
         share: of the squares that are lost, 0..1.
         side: of a square in pixels; the squares lie on a lattice from the top left.
         value: what stands in their place, 0..255.
-        seed: names the mask of an image size.
+        field_seed: names the mask of an image size.
     """
 
     share: float = 0.3
     side: int = 1
     value: int = 0
-    seed: int = 0
+    field_seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range."""
@@ -226,7 +226,7 @@ class LostPixels(Placed):
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """Return which pixels of an image size are lost, (height, width) bool."""
-        squares = uniform_field(self.seed, (-(-height // self.side), -(-width // self.side))) < self.share
+        squares = uniform_field(self.field_seed, (-(-height // self.side), -(-width // self.side))) < self.share
         return squares.repeat(self.side, axis=0).repeat(self.side, axis=1)[:height, :width]
 
     def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Degradations: values that turn a clean image into an observation, bit for bit the same every time.
 
 Each one is a frozen dataclass, called with a clean image (H, W, 3) uint8 RGB and answering the observation
-(h, w, 3) uint8 RGB. What is random (noise field, rain layer) is drawn from the degradation's own seed for the
+(h, w, 3) uint8 RGB. What is random (noise field, rain layer) is drawn from the degradation's own `field_seed` for the
 image's full size, and can be asked for alone, so that a donor placed in the clean image meets the very same field.
 All are named here; `rain.py` and `camera.py` hold some.
 """
@@ -92,13 +92,13 @@ class Noise(Placed):
 
     Attributes:
         sigma: standard deviation on the 0..255 scale.
-        seed: names the noise field of an image size.
-        stream: `philox`, or `mt19937` for the field of the reference code (its seed is 0).
+        field_seed: names the noise field of an image size.
+        stream: `philox`, or `mt19937` for the field of the reference code (its `field_seed` is 0).
     """
 
     task: ClassVar[str] = "DN"
     sigma: float = 50.0
-    seed: int = 0
+    field_seed: int = 0
     stream: str = "philox"
 
     def __post_init__(self) -> None:
@@ -110,5 +110,5 @@ class Noise(Placed):
 
     def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:
         """Add the part `at` of the field of an image of `size` to `clean` ((n,) at.height, at.width, 3)."""
-        field = normal_field(self.stream, self.seed, *size)[at.slices]
+        field = normal_field(self.stream, self.field_seed, *size)[at.slices]
         return truncated(clean / 255.0 + field * (self.sigma / 255.0))

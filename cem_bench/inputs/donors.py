@@ -155,7 +155,7 @@ def pool_from_array(path: str, *, source: str = "", licence: str = "not stated")
 
 
 def pool_from_images(
-    sources: list[str], side: int, *, count: int, seed: int = 0, source: str = "", licence: str = "not stated"
+    sources: list[str], side: int, *, count: int, pool_seed: int = 0, source: str = "", licence: str = "not stated"
 ) -> DonorPool:
     """Cut `count` patches of `side` pixels, uniformly over images and positions.
 
@@ -163,7 +163,7 @@ def pool_from_images(
         sources: images (paths or package:path), or one folder of images.
         side: side of a patch in clean pixels.
         count: number of patches.
-        seed: names the positions.
+        pool_seed: names the positions.
         source: said in the manifest.
         licence: said in the manifest.
 
@@ -173,7 +173,7 @@ def pool_from_images(
     files = [file for entry in sources for file in _images_in(locate(entry))]
     if not files:
         raise ValueError(f"No image found in {', '.join(sources) or 'an empty list'}: the donor pool would be empty.")
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(pool_seed))
     chosen = rng.integers(len(files), size=count)
     patches = np.empty((count, side, side, 3), dtype=np.uint8)
     names = np.empty(count, dtype=object)
@@ -192,18 +192,18 @@ def pool_from_images(
         "source": source or ", ".join(sources),
         "licence": licence,
         "patches": count,
-        "seed": seed,
+        "seed": pool_seed,
         "files": hashes,
     }
     return DonorPool(patches, names.astype(str), manifest)
 
 
-def stratify(pool: DonorPool, count: int, *, seed: int = 0) -> DonorPool:
+def stratify(pool: DonorPool, count: int, *, pool_seed: int = 0) -> DonorPool:
     """Return the pool with its donors sorted into `count` strata by mean colour and contrast."""
     from cem_bench.stats.strata import strata_of_patches
 
-    labels = strata_of_patches(pool.patches, count, seed=seed)
-    return DonorPool(pool.patches, pool.names, pool.manifest | {"strata": count, "strata_seed": seed}, labels)
+    labels = strata_of_patches(pool.patches, count, pool_seed=pool_seed)
+    return DonorPool(pool.patches, pool.names, pool.manifest | {"strata": count, "strata_seed": pool_seed}, labels)
 
 
 def _images_in(path: Path) -> list[Path]:
@@ -224,15 +224,15 @@ SHIPPED = (
 SHIPPED_LICENCE = "public domain, CC0 (motorcycle - Middlebury stereo 2014)"
 
 
-def shipped_donors(side: int = 8, *, count: int = 4000, seed: int = 0, leave_out: str = "") -> DonorPool:
+def shipped_donors(side: int = 8, *, count: int = 4000, pool_seed: int = 0, leave_out: str = "") -> DonorPool:
     """Cut donors from the photographs that scikit-image ships: a pool that needs no files.
 
     Args:
         side: of a patch, clean pixels.
         count: number of patches.
-        seed: names the positions.
+        pool_seed: names the positions.
         leave_out: a source whose patches are not wanted, as that of the scene.
     """
     sources = [source for source in SHIPPED if source != leave_out]
     facts = {"source": "photographs in scikit-image", "licence": SHIPPED_LICENCE}
-    return pool_from_images(sources, side, count=count, seed=seed, **facts)
+    return pool_from_images(sources, side, count=count, pool_seed=pool_seed, **facts)

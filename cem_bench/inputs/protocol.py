@@ -115,20 +115,20 @@ def rounded(image: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def normal_field(stream: str, seed: int, height: int, width: int) -> np.ndarray:
+def normal_field(stream: str, field_seed: int, height: int, width: int) -> np.ndarray:
     """Standard normal field (H, W, 3) float64 of an image size; `stream` as in `Noise`."""
     if stream == "philox":
-        field = np.random.Generator(np.random.Philox(seed)).standard_normal((height, width, 3))
+        field = np.random.Generator(np.random.Philox(field_seed)).standard_normal((height, width, 3))
     else:
         # a private instance of the old generator: the reference code's noise field is only to be had from it
-        field = np.random.RandomState(seed).standard_normal((height, width, 3))
+        field = np.random.RandomState(field_seed).standard_normal((height, width, 3))
     field.setflags(write=False)
     return field
 
 
 @lru_cache(maxsize=8)
-def uniform_field(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform field in [0, 1) float64 of a shape, from another stream than the normal field of the same seed."""
-    field = np.random.Generator(np.random.Philox(seed).jumped()).random(shape)
+def uniform_field(field_seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform field in [0, 1) float64 of a shape, from another stream than the normal field."""
+    field = np.random.Generator(np.random.Philox(field_seed).jumped()).random(shape)
     field.setflags(write=False)
     return field

@@ -30,13 +30,13 @@ class Rain(Placed):
     """Generated rain streaks added to the image (docs/method.md, table of tasks).
 
     Attributes:
-        level: small, medium (the published setting), large, or random (one of the three, by the seed).
-        seed: names the rain layer of an image size.
+        level: small, medium (the published setting), large, or random (one of the three, by the `field_seed`).
+        field_seed: names the rain layer of an image size.
     """
 
     task: ClassVar[str] = "DR"
     level: str = "medium"
-    seed: int = 0
+    field_seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse an unknown level."""
@@ -45,17 +45,17 @@ class Rain(Placed):
 
     def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:
         """Add the part `at` of the rain layer of an image of `size` to `clean` ((n,) at.height, at.width, 3)."""
-        layer, parameters = rain_layer(self.level, self.seed, *size)
+        layer, parameters = rain_layer(self.level, self.field_seed, *size)
         streaks = parameters["beta"] * layer[at.slices][..., None]
         return np.clip(np.rint(clean + streaks), 0, 255).astype(np.uint8)
 
     def parameters(self, height: int, width: int) -> dict[str, float]:
         """Return the drawn parameters of the rain of an image size, to be stored with a run."""
-        return rain_layer(self.level, self.seed, height, width)[1]
+        return rain_layer(self.level, self.field_seed, height, width)[1]
 
 
 @lru_cache(maxsize=8)
-def rain_layer(level: str, seed: int, height: int, width: int) -> tuple[np.ndarray, dict[str, float]]:
+def rain_layer(level: str, field_seed: int, height: int, width: int) -> tuple[np.ndarray, dict[str, float]]:
     """Draw a rain layer: thresholded noise, smeared along an angle and across a width.
 
     Returns:
@@ -64,7 +64,7 @@ def rain_layer(level: str, seed: int, height: int, width: int) -> tuple[np.ndarr
 
     Source: docs/method.md, "degraded input" of DR.
     """
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(field_seed))
     spans = RAIN_LEVELS[str(rng.choice(list(RAIN_LEVELS))) if level == "random" else level]
     drawn = {
         "amount": float(rng.uniform(spans["amount"][0], spans["amount"][1])),

@@ -16,6 +16,8 @@ from cem_bench.models.model import Model
 from cem_bench.sampling.rules import Rule, for_outcome
 
 METHOD_VERSION = 1
+# fields of degradations that keys and records call by an earlier name, so that stored draws are found
+STORED_NAMES = {"field_seed": "seed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,5 +66,6 @@ class Cell:
 
 
 def describe(degradation: Degradation) -> dict[str, Any]:
-    """Return a degradation's type and fields, as they enter run key and record."""
-    return {"type": type(degradation).__name__, **dataclasses.asdict(degradation)}  # pyright: ignore[reportArgumentType]
+    """Return a degradation's type and fields, as they enter run key and record (which call its `field_seed` seed)."""
+    fields: dict[str, Any] = dataclasses.asdict(degradation)  # pyright: ignore[reportArgumentType]
+    return {"type": type(degradation).__name__, **{STORED_NAMES.get(name, name): fields[name] for name in fields}}

@@ -30,7 +30,7 @@ COLUMN = "effect_state_"
 
 
 def states_of(options: Options) -> list[int]:
-    """Return the seeds of the K states; none for a network that is measured as it stands."""
+    """Return the names of the K states of the generators; none for a network that is measured as it stands."""
     return [int(np.random.SeedSequence((options.seed, k)).generate_state(1)[0]) for k in range(options.stochastic)]
 
 

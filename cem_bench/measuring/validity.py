@@ -109,11 +109,11 @@ def steps_of(count: int) -> list[int]:
 
 def other_fields(cell: Cell) -> list[Cell]:
     """Return the cell under other noise fields (rain layers) of the same degradation, donors alike; none without."""
-    seed = getattr(cell.degradation, "seed", None)
-    if seed is None:
+    first = getattr(cell.degradation, "field_seed", None)
+    if first is None:
         return []
-    others = [dataclasses.replace(cell.degradation, seed=seed + i) for i in range(1, FIELDS)]  # pyright: ignore
-    return [dataclasses.replace(cell, degradation=one) for one in others]
+    fields = [dataclasses.replace(cell.degradation, field_seed=first + i) for i in range(1, FIELDS)]  # pyright: ignore
+    return [dataclasses.replace(cell, degradation=field) for field in fields]
 
 
 def cascade(cell: Cell, bench: Bench) -> dict[str, Model]:
@@ -188,7 +188,7 @@ def _all_joint(
     found, done = {}, 0
     for name in orders(half_a, near, contrast):
         # every draw of the random order is another random order: its interval covers them all
-        ranked = [orders(half_a, near, contrast, seed=k)[name] for k in draws]
+        ranked = [orders(half_a, near, contrast, resample_seed=k)[name] for k in draws]
         said = {"order": name, "ranked": hashlib.sha256(repr(ranked).encode()).hexdigest(), "draws": list(draws)}
         store = store_of(cell, root, joint=said)
         try:

@@ -31,21 +31,21 @@ class Remade:
     wrong: tuple[str, ...]
 
 
-def remake(cell: Cell, rows: pd.DataFrame, sample: int, seed: int = 0) -> Remade:
+def remake(cell: Cell, rows: pd.DataFrame, sample: int, sample_seed: int = 0) -> Remade:
     """Make a random sample of a cell's stored draws again.
 
     Args:
         cell: the cell, on this machine.
         rows: its stored draws.
         sample: how many draws; all where there are fewer.
-        seed: chooses them.
+        sample_seed: chooses them.
 
     Raises:
         ValueError: if sample is below 1.
     """
     if sample < 1:
         raise ValueError(f"sample: got {sample}, expected at least 1, as 20")
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(sample_seed))
     chosen = np.sort(rng.choice(len(rows), min(sample, len(rows)), replace=False))
     bench, worst, wrong = Bench.of(cell), 0.0, []
     untouched = {outcome: _untouched(bench, outcome) for outcome in _names(cell)}

@@ -113,7 +113,7 @@ def check_under(model: Model, observation: Tensor, size: tuple[int, int], states
         model: the model.
         observation: (3, h, w) float32 in 0..1.
         size: height and width of the answer.
-        states: seeds.
+        states: of the generators, by name.
 
     Returns:
         The yardstick, its answer the mean over states.
@@ -201,17 +201,17 @@ def _require_no_memory(model: Model, fresh: Tensor, after: Tensor) -> None:
 
 
 @contextmanager
-def common_random_numbers(seed: int) -> Iterator[None]:
+def common_random_numbers(state: int) -> Iterator[None]:
     """Start the generators of torch, Python and NumPy at a named state, and put them back afterwards.
 
     Args:
-        seed: names the state.
+        state: its name, as `states_of` gives it.
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the network's own, not ours
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(state)
+        random.seed(state)
+        np.random.seed(state)  # noqa: NPY002
         try:
             yield
         finally:

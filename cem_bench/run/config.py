@@ -61,7 +61,7 @@ class DonorsConfig:
     sources: list[str] = field(default_factory=list)
     path: str | None = None
     count: int = 10_000
-    seed: int = 0
+    pool_seed: int = 0
     source: str = ""
     licence: str = "not stated"
     strata: int = 0

@@ -44,14 +44,14 @@ class Verified:
     faults: tuple[str, ...]
 
 
-def verify(output: Path, experiment: str, sample: int, seed: int = 0) -> Verified:
+def verify(output: Path, experiment: str, sample: int, sample_seed: int = 0) -> Verified:
     """Check an experiment; nothing is changed.
 
     Args:
         output: folder of the results.
         experiment: its name.
         sample: number of stored draws to make again; 0 for none.
-        seed: chooses them.
+        sample_seed: chooses them.
 
     Raises:
         FileNotFoundError: if nothing of it is stored.
@@ -65,7 +65,7 @@ def verify(output: Path, experiment: str, sample: int, seed: int = 0) -> Verifie
         rows, wrong = 0, []
         faults.append(Damage(output / experiment / "cells.csv", f"cannot be compared: {error}"))
     remade, worst, skipped = 0, 0.0, []
-    for path, draws in tqdm(_sample(output, experiment, sample, seed), desc="making draws again", unit="cell"):
+    for path, draws in tqdm(_sample(output, experiment, sample, sample_seed), desc="making draws again", unit="cell"):
         try:
             count, largest, lines = _remake(path, experiment, draws)
         except (ValueError, OSError, RuntimeError, OmegaConfBaseException) as error:
@@ -76,7 +76,7 @@ def verify(output: Path, experiment: str, sample: int, seed: int = 0) -> Verifie
     return Verified(found, rows, remade, worst, tuple(skipped), tuple(f"{item.path}: {item.reason}" for item in faults))
 
 
-def _sample(output: Path, experiment: str, sample: int, seed: int) -> list[tuple[Path, pd.DataFrame]]:
+def _sample(output: Path, experiment: str, sample: int, sample_seed: int) -> list[tuple[Path, pd.DataFrame]]:
     """Return a random sample of stored draws, by entry; what cannot be read was named by the walk."""
     stored = []
     for path in sorted((output / "store" / "experiments" / experiment).glob("*.json")):
@@ -85,7 +85,7 @@ def _sample(output: Path, experiment: str, sample: int, seed: int) -> list[tuple
         except (ValueError, TypeError, KeyError):
             continue
     ends = np.cumsum([len(rows) for _, rows in stored]) if stored else np.zeros(1, int)
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(sample_seed))
     chosen = np.sort(rng.choice(int(ends[-1]), min(sample, int(ends[-1])), replace=False))
     places = np.searchsorted(ends, chosen, side="right")
     starts = np.r_[0, ends[:-1]]

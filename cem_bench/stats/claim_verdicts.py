@@ -135,14 +135,14 @@ def _word(low: float, high: float, expected: str, margin: float) -> ClaimVerdict
     return ClaimVerdict(UNKNOWN, "the interval holds 0 and reaches past the margin")
 
 
-def claim_p(values: ArrayLike, clusters: ArrayLike, expected: Expected, seed: int = 0) -> float:
+def claim_p(values: ArrayLike, clusters: ArrayLike, expected: Expected, resample_seed: int = 0) -> float:
     """Return the p beside a claim with a direction: two-sided, of "symmetric about 0", by sign flips of whole images.
 
     Args:
         values: (n,) a number per scene: a difference of two models, or a quantity whose null is 0.
         clusters: (n,) image of each scene; ROIs of one image are one cluster.
         expected: as `claim_verdict`.
-        seed: names random flips of more than 20 images.
+        resample_seed: names random flips of more than 20 images.
 
     Returns:
         p in (0, 1]; NaN for "equal": a test of 0 answers another question than an equivalence.
@@ -156,7 +156,7 @@ def claim_p(values: ArrayLike, clusters: ArrayLike, expected: Expected, seed: in
     Source: `flips.sign_flip`.
     """
     _check(expected, 1.0)
-    return nan if expected == "equal" else sign_flip(cluster_means(values, clusters), seed)
+    return nan if expected == "equal" else sign_flip(cluster_means(values, clusters), resample_seed)
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

@@ -98,7 +98,7 @@ def difference_table(
 
 
 def cluster_mean(
-    values: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, seed: int = 0, scale: Scale = ANY
+    values: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0, scale: Scale = ANY
 ) -> ClusterMean:
     """Return the mean over images with an interval for images of the same kind.
 
@@ -106,7 +106,7 @@ def cluster_mean(
         values: (n,) one number a scene, in any unit.
         clusters: (n,) image of each scene; ROIs of one image are one cluster.
         confidence: of the interval, in (0, 1).
-        seed: names the resamples.
+        resample_seed: names the resamples.
         scale: range of the quantity; the interval stays inside.
 
     Returns:
@@ -141,7 +141,7 @@ def cluster_mean(
     low, high = student = _ends(mean, error, scale, stats.t.ppf(tails, count - 1))
     if count >= RESAMPLED:
         own, plain = (
-            _ends(mean, error, one, np.quantile(studentised(means, seed, one), tails, method="nearest"))
+            _ends(mean, error, one, np.quantile(studentised(means, resample_seed, one), tails, method="nearest"))
             for one in (scale, ANY)
         )
         low, high = max(own[0], min(plain[0], student[0])), min(own[1], max(plain[1], student[1]))
@@ -154,19 +154,19 @@ def _ends(mean: float, error: float, scale: Scale, far: Array) -> tuple[float, f
     return scale.back(most), scale.back(least)
 
 
-def studentised(means: Array, seed: int, scale: Scale = ANY) -> Array:
+def studentised(means: Array, resample_seed: int, scale: Scale = ANY) -> Array:
     """Return how far resampled means lie from the mean, in their own standard errors.
 
     Args:
         means: (clusters, ...) of which no column is without spread.
-        seed: names the resamples.
+        resample_seed: names the resamples.
         scale: on which distances and errors are taken.
 
     Returns:
         (resamples, ...); infinite where a resample is one cluster over and over, and so has no error to measure by.
     """
     count = len(means)
-    again = means[np.random.Generator(np.random.Philox(seed)).integers(0, count, (RESAMPLES, count))]
+    again = means[np.random.Generator(np.random.Philox(resample_seed)).integers(0, count, (RESAMPLES, count))]
     middle, flat = again.mean(axis=1), np.ptp(again, axis=1) == 0
     apart = scale.stretched(middle) - scale.stretched(means.mean(axis=0))
     inside = (middle > scale.low) & (middle < scale.high)
@@ -187,7 +187,7 @@ def cluster_means(values: ArrayLike, clusters: ArrayLike) -> Array:
 
 
 def cluster_test(
-    differences: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, seed: int = 0
+    differences: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0
 ) -> ClusterTest:
     """Return the mean difference of two models, or families, over images.
 
@@ -195,7 +195,7 @@ def cluster_test(
         differences: (n,) one number a scene, model one minus model two (for families: of their means).
         clusters: (n,) image of each scene; ROIs of one image are one cluster.
         confidence: of the interval, in (0, 1).
-        seed: names the resamples.
+        resample_seed: names the resamples.
 
     Returns:
         `cluster_mean` with the sign-flip p; positive or negative needs both the interval and the p to say so, which
@@ -209,20 +209,20 @@ def cluster_test(
 
     Source: `cluster_mean`, `sign_flip`.
     """
-    one = cluster_mean(differences, clusters, confidence=confidence, seed=seed)
-    p = sign_flip(cluster_means(differences, clusters), seed)
+    one = cluster_mean(differences, clusters, confidence=confidence, resample_seed=resample_seed)
+    p = sign_flip(cluster_means(differences, clusters), resample_seed)
     sure = p <= 1 - confidence
     verdict = "positive" if sure and one.low > 0 else "negative" if sure and one.high < 0 else "undecided"
     return ClusterTest(one.mean, one.low, one.high, one.clusters, p, verdict)
 
 
-def crossed_mean(table: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> ClusterMean:
+def crossed_mean(table: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0) -> ClusterMean:
     """Return the mean over trainings and images, both of them sampled, neither fixed.
 
     Args:
         table: (trainings, images) one number a training and image, in any unit; every training on every image.
         confidence: of the interval, in (0, 1).
-        seed: names the resamples.
+        resample_seed: names the resamples.
 
     Returns:
         One training: `cluster_mean` over images. Several: the variance is the sum of that of the image means and that
@@ -242,7 +242,7 @@ def crossed_mean(table: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -
         raise ValueError(f"expected (trainings, images) with at least one training, got shape {values.shape}")
     trainings, images = values.shape
     if trainings == 1 or images < FEWEST:
-        return cluster_mean(values.mean(axis=0), np.arange(images), confidence=confidence, seed=seed)
+        return cluster_mean(values.mean(axis=0), np.arange(images), confidence=confidence, resample_seed=resample_seed)
     pieces = [(float(values.mean(axis=axis).var(ddof=1)) / n, n - 1) for axis, n in ((0, images), (1, trainings))]
     variance = sum(piece for piece, _ in pieces)
     df = variance**2 / max(sum(piece**2 / free for piece, free in pieces), np.finfo(float).tiny)

@@ -57,7 +57,7 @@ def decay(sizes: ArrayLike, distance: ArrayLike) -> tuple[Array, Array]:
 
 
 def compare_decay(
-    one: ArrayLike, two: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, seed: int = 0
+    one: ArrayLike, two: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0
 ) -> DecayComparison:
     """Return the difference of two models' decay curves over the scenes that both have.
 
@@ -66,7 +66,7 @@ def compare_decay(
         two: the same of the second model; shared donors and noise make the pairs.
         clusters: (scenes,) image of each scene; ROIs of one image are one cluster.
         confidence: with which the band holds the whole true curve, in (0, 1).
-        seed: names resamples and flips.
+        resample_seed: names resamples and flips.
 
     Returns:
         Difference, simultaneous band and p. Swapping the models negates the curve and the band and keeps the p. Fewer
@@ -92,15 +92,15 @@ def compare_decay(
     gap, tested = means.mean(axis=0), np.ptp(means, axis=0) > 0
     low, high, p_ring = np.full(rings, -np.inf), np.full(rings, np.inf), np.ones(rings)
     if count >= 2 and tested.any():
-        p_ring[tested] = extreme_flips(means[:, tested], np.sqrt((means[:, tested] ** 2).sum(axis=0)), seed)
+        p_ring[tested] = extreme_flips(means[:, tested], np.sqrt((means[:, tested] ** 2).sum(axis=0)), resample_seed)
     if count >= FEWEST and tested.any():
-        low[tested], high[tested] = _band(means[:, tested], confidence, seed)
+        low[tested], high[tested] = _band(means[:, tested], confidence, resample_seed)
     return DecayComparison(gap, low, high, p_ring, float(p_ring.min(initial=1.0)), count)
 
 
-def _band(means: Array, confidence: float, seed: int) -> tuple[Array, Array]:
+def _band(means: Array, confidence: float, resample_seed: int) -> tuple[Array, Array]:
     """Return the edges of the band at every ring: one pair of studentised quantiles for all."""
-    far, error = studentised(means, seed), means.std(axis=0, ddof=1) / len(means) ** 0.5
+    far, error = studentised(means, resample_seed), means.std(axis=0, ddof=1) / len(means) ** 0.5
     most = np.quantile(far.max(axis=1), (1 + confidence) / 2, method="nearest")
     least = np.quantile(far.min(axis=1), (1 - confidence) / 2, method="nearest")
     return means.mean(axis=0) - most * error, means.mean(axis=0) - least * error

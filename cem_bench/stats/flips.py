@@ -15,12 +15,12 @@ RANDOM = 20_000
 WHOLE = 12  # signs that one piece of all flips varies: pieces of a few megabytes
 
 
-def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
+def sign_flip(differences: ArrayLike, resample_seed: int = 0) -> float:
     """Return the two-sided p of "the paired differences are symmetric about 0", by flipping signs.
 
     Args:
         differences: (n,) paired differences, of draws within a block or of cluster means.
-        seed: names the random flips; up to 20 differences, all flips are made.
+        resample_seed: names the random flips; up to 20 differences, all flips are made.
 
     Returns:
         p in (0, 1]; 1 without data. With n differences it cannot fall under 2 / 2**n.
@@ -36,16 +36,16 @@ def sign_flip(differences: ArrayLike, seed: int = 0) -> float:
     values = checked(differences)
     if values.size == 0:
         return 1.0
-    return float(extreme_flips(values[:, None], np.array([1.0]), seed)[0])
+    return float(extreme_flips(values[:, None], np.array([1.0]), resample_seed)[0])
 
 
-def extreme_flips(values: Array, scale: Array, seed: int) -> Array:
+def extreme_flips(values: Array, scale: Array, resample_seed: int) -> Array:
     """Return for every column the share of flips whose largest scaled |sum| over the columns reaches its own.
 
     Args:
         values: (n, columns) differences; a flip turns the sign of whole rows.
         scale: (columns,) positive; sums are divided by it, so that columns can be compared.
-        seed: names the random flips of more than `EXACT` rows.
+        resample_seed: names the random flips of more than `EXACT` rows.
 
     Returns:
         (columns,) p, corrected for the number of columns; of all flips, or of random ones with what was seen among
@@ -58,20 +58,20 @@ def extreme_flips(values: Array, scale: Array, seed: int) -> Array:
     """
     seen = np.abs(values.sum(axis=0)) / scale * (1 - 1e-12)
     exceed, count = np.zeros(values.shape[1]), 0
-    for sums in _flipped_sums(values, seed):
+    for sums in _flipped_sums(values, resample_seed):
         largest = (np.abs(sums) / scale).max(axis=1)
         exceed += (largest[:, None] >= seen).sum(axis=0)
         count += len(sums)
     return exceed / count if len(values) <= EXACT else (1 + exceed) / (1 + count)
 
 
-def _flipped_sums(values: Array, seed: int) -> Iterator[Array]:
+def _flipped_sums(values: Array, resample_seed: int) -> Iterator[Array]:
     """Yield the column sums under all flips in pieces, (flips, columns); under random ones of more than EXACT rows.
 
     The first row keeps its sign: turning all rows turns every sum, which leaves its size.
     """
     if len(values) > EXACT:
-        yield np.random.Generator(np.random.Philox(seed)).choice((-1.0, 1.0), (RANDOM, len(values))) @ values
+        yield np.random.Generator(np.random.Philox(resample_seed)).choice((-1.0, 1.0), (RANDOM, len(values))) @ values
         return
     inner, outer = _all_sums(values[1 : 1 + WHOLE]), _all_sums(values[1 + WHOLE :])
     for shift in outer:

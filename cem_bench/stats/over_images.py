@@ -16,7 +16,12 @@ Array = NDArray[np.float64]
 
 
 def geometric_mean(
-    values: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, seed: int = 0, resolution: float = RESOLUTION
+    values: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resample_seed: int = 0,
+    resolution: float = RESOLUTION,
 ) -> ClusterMean:
     """Return the geometric mean of positive sums over images with its interval.
 
@@ -24,7 +29,7 @@ def geometric_mean(
         values: (n,) a positive number per scene, as a sum of positive effects in dB.
         clusters: (n,) image of each scene; ROIs of one image are one cluster.
         confidence: of the interval, in (0, 1).
-        seed: names the resamples.
+        resample_seed: names the resamples.
         resolution: values below it count as it, in the unit of the values: sums of nothing are noise about 0 and have
             no logarithm.
 
@@ -43,7 +48,7 @@ def geometric_mean(
     if not resolution > 0:
         raise ValueError(f"resolution: got {resolution}, expected a positive number in the unit of the values")
     logarithms = np.log(np.maximum(checked(values), resolution))
-    middle = cluster_mean(logarithms, clusters, confidence=confidence, seed=seed)
+    middle = cluster_mean(logarithms, clusters, confidence=confidence, resample_seed=resample_seed)
     mean, low, high = (float(np.exp(end)) for end in (middle.mean, middle.low, middle.high))
     return ClusterMean(mean, low, high, middle.clusters)
 

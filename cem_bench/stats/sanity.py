@@ -102,7 +102,10 @@ class NoiseShare:
 
 
 def orders(
-    half_means: Mapping[int, float], distance: Mapping[int, float], contrast: Mapping[int, float], seed: int = 0
+    half_means: Mapping[int, float],
+    distance: Mapping[int, float],
+    contrast: Mapping[int, float],
+    resample_seed: int = 0,
 ) -> dict[str, list[int]]:
     """Return the orders in which blocks are deleted: the map's own, and the nulls it has to beat.
 
@@ -110,13 +113,13 @@ def orders(
         half_means: block to its mean effect over half A of the draws, dB.
         distance: block to its distance from the ROI, px.
         contrast: block to its local contrast in the observation, code values.
-        seed: names the random order.
+        resample_seed: names the random order.
 
     Returns:
         "map" (largest effect first), "random", "nearest", "contrast" (largest first), each a list of all blocks.
     """
     blocks = sorted(half_means)
-    shuffled = np.random.default_rng(seed).permutation(blocks)
+    shuffled = np.random.default_rng(resample_seed).permutation(blocks)
     return {
         "map": sorted(blocks, key=lambda block: (-half_means[block], block)),
         "random": [int(block) for block in shuffled],
@@ -176,7 +179,7 @@ def deletion_gap(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> 
 
 
 def pool_halves(
-    effects: Mapping[int, Array], donors: Mapping[int, NDArray[np.int64]], pool: int, seed: int = 0
+    effects: Mapping[int, Array], donors: Mapping[int, NDArray[np.int64]], pool: int, resample_seed: int = 0
 ) -> Array:
     """Return the mean effect of every block over each random half of the donor pool.
 
@@ -184,7 +187,7 @@ def pool_halves(
         effects: block to effects, dB.
         donors: block to the donor index of each draw.
         pool: donors in the pool.
-        seed: names the halves.
+        resample_seed: names the halves.
 
     Returns:
         (blocks, 2) dB, for `repeat.repeatability`: does another pool of the same kind give the same map? Blocks
@@ -195,7 +198,7 @@ def pool_halves(
 
     Source: split-half, Brown 1910 and Spearman 1910.
     """
-    side = np.random.default_rng(seed).permutation(pool) < pool // 2
+    side = np.random.default_rng(resample_seed).permutation(pool) < pool // 2
     rows = []
     for block, draws in effects.items():
         first = side[donors[block]]
@@ -248,13 +251,13 @@ def _rank_correlation(one: Array, two: Array) -> float:
     return float(stats.spearmanr(one, two).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def noise_share(effects: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> NoiseShare:
+def noise_share(effects: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0) -> NoiseShare:
     """Return the share of the variance of one draw's effect that comes from the noise field of the scene.
 
     Args:
         effects: (blocks, fields, n) effects, dB, of n donors under each of several noise fields.
         confidence: of the interval, in (0, 1).
-        seed: names the resamples.
+        resample_seed: names the resamples.
 
     Returns:
         Variance of the field means, less what the draws explain, over that plus the donors' variance; never negative,
@@ -272,7 +275,7 @@ def noise_share(effects: ArrayLike, *, confidence: float = 0.95, seed: int = 0) 
         return NoiseShare(np.full(len(values), np.nan), np.nan, np.nan, np.nan)
     within = values.var(axis=2, ddof=1).mean(axis=1)
     between = values.mean(axis=2).var(axis=1, ddof=1) - within / n
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(resample_seed))
     picks = rng.integers(0, len(values), (RESAMPLES, len(values)))
     again = _share(between[picks].sum(axis=1), within[picks].sum(axis=1))
     low, high = (

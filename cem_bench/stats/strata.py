@@ -25,7 +25,7 @@ def donor_features(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.concatenate([values.mean((1, 2)), values.mean(3).std((1, 2))[:, None]], axis=1)
 
 
-def strata_of_patches(patches: NDArray[np.uint8], count: int = 25, *, seed: int = 0) -> NDArray[np.int64]:
+def strata_of_patches(patches: NDArray[np.uint8], count: int = 25, *, pool_seed: int = 0) -> NDArray[np.int64]:
     """Divide a donor pool into strata of equal size by k-means on mean colour and contrast.
 
     Equal sizes (to within one donor) make the plain mean over whole sweeps of the strata unbiased, and keep that of a
@@ -34,7 +34,7 @@ def strata_of_patches(patches: NDArray[np.uint8], count: int = 25, *, seed: int 
     Args:
         patches: (N, b, b, 3) uint8 RGB.
         count: number of strata.
-        seed: names the k-means start.
+        pool_seed: names the k-means start.
 
     Returns:
         (N,) stratum of each patch, 0 to count - 1, along a short path from the darkest: neighbours are alike, which
@@ -51,7 +51,7 @@ def strata_of_patches(patches: NDArray[np.uint8], count: int = 25, *, seed: int 
             f"{len(patches)} donors cannot fill {count} strata with two each: use at most {len(patches) // 2} strata"
         )
     features = donor_features(patches)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(pool_seed)
     centres = kmeans2(features, count, iter=50, minit="++", rng=rng)[0]
     order = rng.permutation(len(patches))
     labels = np.empty(len(patches), np.int64)

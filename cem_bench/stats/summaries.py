@@ -117,7 +117,7 @@ def map_summary(
     *,
     reach: float | None = None,
     confidence: float = 0.95,
-    seed: int = 0,
+    resample_seed: int = 0,
 ) -> dict[str, Summary]:
     """Return the summaries of a map, unbiased by noise, with bootstrap intervals.
 
@@ -129,7 +129,7 @@ def map_summary(
             without an entry in `effects` count as proven unable to reach the ROI: exactly 0.
         reach: distance of the farthest blocks that the network can reach, px, or None if it is the whole image.
         confidence: of the intervals, in (0, 1).
-        seed: names the resamples.
+        resample_seed: names the resamples.
 
     Returns:
         positive_mass_db, negative_mass_db (as a positive number), net_mass_db, size_db (sum of |effect|), far_mass_db
@@ -155,7 +155,7 @@ def map_summary(
     far = np.array([distance[block] for block in effects], dtype=np.float64)
     dead = len(distance) - len(effects)
     values = _summarise(halves(effects), far, dead, reach)
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(resample_seed))
     # draws without any spread are below the resolution of the draws, not certain
     told = not effects or any(len(draws) > 1 and np.ptp(draws) > 0 for draws in effects.values())
     again = [_summarise(halves(effects, rng), far, dead, reach) for _ in range(RESAMPLES if told else 0)]

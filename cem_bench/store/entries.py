@@ -8,11 +8,14 @@ from cem_bench.store.files import file_name
 
 # these name no cell of their own: how much was drawn, how it was run, where it was put
 HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device")
+# overrides that entries and tables call by an earlier name, so that a cell keeps its entry
+STORED_KEYS = {"task.degradation.field_seed": "task.degradation.seed", "donors.pool_seed": "donors.seed"}
 
 
 def chosen(overrides: Mapping[str, str]) -> dict[str, str]:
-    """Return the overrides that make a cell what it is, by key, in order."""
-    return {key: overrides[key] for key in sorted(overrides) if key.split(".")[0] not in HOW}
+    """Return the overrides that make a cell what it is, by the key they are stored under, in order."""
+    names = {STORED_KEYS.get(key, key): key for key in overrides if key.split(".")[0] not in HOW}
+    return {name: overrides[names[name]] for name in sorted(names)}
 
 
 def entry_stem(overrides: Mapping[str, str]) -> str:

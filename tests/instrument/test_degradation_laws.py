@@ -28,14 +28,14 @@ TASKS = Path(__file__).resolve().parents[2] / "conf" / "task"
 # other settings than those of the classes and of the tasks
 FURTHER = [
     Bicubic(2),
-    Noise(15, seed=3),
-    Rain("large", seed=4),
-    Rain("random", seed=5),
+    Noise(15, field_seed=3),
+    Rain("large", field_seed=4),
+    Rain("random", field_seed=5),
     Blur(0.7),
     Jpeg(5),
     Haze(depth="level"),
     Mosaic("GBRG", "zero"),
-    LostPixels(0.5, side=5, value=128, seed=9),
+    LostPixels(0.5, side=5, value=128, field_seed=9),
 ]
 
 
@@ -100,9 +100,9 @@ def test_same_bits_every_time(degradation, place: Place):
     assert np.array_equal(clean, place.clean)
 
 
-@pytest.mark.parametrize("degradation", [one for one in EVERY if hasattr(one, "seed")], ids=repr)
+@pytest.mark.parametrize("degradation", [one for one in EVERY if hasattr(one, "field_seed")], ids=repr)
 def test_another_seed_is_another_observation(degradation, place: Place):
-    other = dataclasses.replace(degradation, seed=degradation.seed + 1)
+    other = dataclasses.replace(degradation, field_seed=degradation.field_seed + 1)
     assert not np.array_equal(degradation(place.clean), other(place.clean))
 
 
@@ -228,10 +228,10 @@ def test_reach_counts_from_where_an_intervention_spreads_to(scene: Scene, pool, 
 def test_photons_follow_the_light():
     """Mean and variance of the Poisson-Gaussian noise over a flat image, and more light never gives fewer photons."""
     grey = np.full((200, 200, 3), 100, np.uint8)
-    noisy = degradations.PoissonGaussian(peak=60, sigma=4, seed=1)(grey).astype(np.float64)
+    noisy = degradations.PoissonGaussian(peak=60, sigma=4, field_seed=1)(grey).astype(np.float64)
     assert noisy.mean() == pytest.approx(100, abs=0.5)
     assert noisy.var() == pytest.approx(255**2 * (100 / 255) / 60 + 16, rel=0.03)
-    darker = degradations.PoissonGaussian(peak=60, sigma=4, seed=1)(grey - 20)
+    darker = degradations.PoissonGaussian(peak=60, sigma=4, field_seed=1)(grey - 20)
     assert (darker <= noisy).all()
 
 
@@ -251,7 +251,7 @@ def test_a_mosaic_keeps_what_it_measures(scene: Scene):
 
 
 def test_a_share_of_the_pixels_is_lost():
-    lost = LostPixels(0.3, seed=2).mask(300, 300)
+    lost = LostPixels(0.3, field_seed=2).mask(300, 300)
     assert lost.mean() == pytest.approx(0.3, abs=0.01)
 
 

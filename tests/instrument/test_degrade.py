@@ -12,7 +12,7 @@ from cem_bench.inputs.scene import Scene
 
 
 def test_seeds_and_levels_make_different_fields(scene: Scene):
-    assert not np.array_equal(Noise(50, seed=0)(scene.clean), Noise(50, seed=1)(scene.clean))
+    assert not np.array_equal(Noise(50, field_seed=0)(scene.clean), Noise(50, field_seed=1)(scene.clean))
     assert not np.array_equal(Rain("medium", 0)(scene.clean), Rain("medium", 1)(scene.clean))
     assert {"amount", "width", "length", "angle", "beta"} == set(Rain("medium").parameters(48, 64))
 

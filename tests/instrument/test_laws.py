@@ -178,7 +178,7 @@ def test_run_key_changes_with_what_changes_a_number_and_with_nothing_else(cell: 
         replace(cell, scene=moved),
         replace(cell, scene=replace(scene, block=16)),
         replace(cell, degradation=Noise(31)),
-        replace(cell, degradation=Noise(30, seed=1)),
+        replace(cell, degradation=Noise(30, field_seed=1)),
         replace(cell, pool=cell.pool.fit(8).fit(4)),
         replace(cell, options=replace(cell.options, seed=1)),
         replace(cell, options=replace(cell.options, form="reference")),
@@ -207,7 +207,7 @@ def test_paper_rule_counts_fine_draws_alone(cell: Cell, tmp_path):
 
 
 def test_sequential_rule_with_donor_strata_resumes(cell: Cell, tmp_path):
-    pool = stratify(cell.pool, 4, seed=1)
+    pool = stratify(cell.pool, 4, pool_seed=1)
     rule = Sequential(tol=1e-3, minimum=2, maximum=12)
     cell = dataclasses.replace(cell, pool=pool, rule=rule)
     first = measure(cell, tmp_path)

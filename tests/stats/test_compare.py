@@ -56,7 +56,7 @@ def test_an_interval_over_images_stays_in_the_range_of_its_quantity(clusters):
         radii = rng.lognormal(2, 1.2, clusters)
         share = rng.beta(0.3, 4, clusters)
         for values, scale in ((radii, SIZE), (share, SHARE), (100 * (1 - share), PERCENT)):
-            one = cluster_mean(values, names, seed=seed, scale=scale)
+            one = cluster_mean(values, names, resample_seed=seed, scale=scale)
             assert scale.low <= one.low < one.mean < one.high <= scale.high
         assert one.low > 0
 

@@ -27,8 +27,8 @@ def test_strata_explain_most_of_colour_and_contrast():
 
 def test_same_seed_same_strata_and_neighbours_are_alike():
     patches = pool(300)
-    labels = strata_of_patches(patches, 10, seed=3)
-    np.testing.assert_array_equal(labels, strata_of_patches(patches, 10, seed=3))
+    labels = strata_of_patches(patches, 10, pool_seed=3)
+    np.testing.assert_array_equal(labels, strata_of_patches(patches, 10, pool_seed=3))
     centres = np.stack([donor_features(patches)[labels == stratum].mean(0) for stratum in range(10)])
     shuffled = [centres[np.random.default_rng(seed).permutation(10)] for seed in range(50)]
     lengths = [np.sqrt((np.diff(path, axis=0) ** 2).sum(1)).sum() for path in (centres, *shuffled)]

@@ -65,7 +65,7 @@ def test_summaries_of_noisy_maps_cover_the_truth():
     known = {"positive_mass_db": truth[truth > 0].sum(), "net_mass_db": truth.sum(), "size_db": np.abs(truth).sum()}
     for seed in range(30):
         noise = np.random.default_rng(seed).normal(0, 0.05, (30, 20))
-        parts = map_summary({b: truth[b] + noise[b] for b in range(30)}, far, seed=seed)
+        parts = map_summary({b: truth[b] + noise[b] for b in range(30)}, far, resample_seed=seed)
         inside.append([parts[name].low <= value <= parts[name].high for name, value in known.items()])
     assert np.mean(inside, axis=0).min() > 0.85
 

@@ -137,7 +137,7 @@ def test_warm_start_of_another_architecture_is_refused():
 def test_record_and_card_say_where_a_training_started(tmp_path):
     """One step of almost no length on tiny crops: what is published is still the start, and both say so."""
     places = [f"train.outputs={tmp_path}", f"train.weights={tmp_path}/weights", f"train.cards={tmp_path}/cards.yaml"]
-    tiny = ["train.photographs=[chelsea]", "train.crop=[16,32]", "train.check=null", "train.seed=1"]
+    tiny = ["train.photographs=[chelsea]", "train.crop=[16,32]", "train.check=null", "train.training_seed=1"]
     recipe = ["iterations=2", "batch=1", "rate=1e-12", "final_rate=1e-12", "warmup=0", "checkpoint_every=1"]
     run(member("rcan_dn_ca_128", *places, *tiny, *(f"train.recipe.{item}" for item in recipe)))
     record = json.loads((tmp_path / "weights/RCAN_DN_ca_128_seed1.json").read_text())

@@ -49,8 +49,8 @@ def noise(rng: np.random.Generator, index: int) -> Noise:
     return Noise(50.0, int(rng.integers(2**63)))
 
 
-def crops(images: list[np.ndarray], seed: int = 0) -> Crops:
-    return Crops(images, [noise], 24, seed)
+def crops(images: list[np.ndarray], training_seed: int = 0) -> Crops:
+    return Crops(images, [noise], 24, training_seed)
 
 
 class Stopped(Exception):
@@ -84,7 +84,7 @@ def test_crops_are_a_pure_function_of_seed_and_index(images):
     other[4]
     assert all(torch.equal(a, b) for a, b in zip(one, other[5], strict=True))
     assert random.getstate() == state
-    assert not torch.equal(one[1], crops(images, seed=1)[5][1])
+    assert not torch.equal(one[1], crops(images, training_seed=1)[5][1])
 
 
 def test_crop_stream_has_not_changed_since_the_shipped_members_were_trained(images):
@@ -292,7 +292,7 @@ def test_a_missing_training_library_is_said_with_the_remedy(library, tmp_path, m
 
 
 def test_members_train_beside_each_other_with_processes_for_their_crops(tmp_path):
-    many = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "+train=toy", "train.seed=0,1"]
+    many = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "+train=toy", "train.training_seed=0,1"]
     where = [f"train.outputs={tmp_path}", f"hydra.sweep.dir={tmp_path / 'hydra'}"]
     command = [sys.executable, "scripts/train.py", *many, "train.recipe.workers=1", *where]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

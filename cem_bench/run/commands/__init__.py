@@ -100,13 +100,13 @@ def status(
 def verify(
     folder: Annotated[Path, typer.Argument(help="of an experiment, as results/denoise_ca")],
     sample: Annotated[int, typer.Option(help="stored draws to make again on this machine")] = 20,
-    seed: Annotated[int, typer.Option(help="chooses them")] = 0,
+    sample_seed: Annotated[int, typer.Option("--sample-seed", "--seed", help="chooses them")] = 0,
 ) -> None:
     """Check an experiment: walk every hash to the root, compare the table, make a sample of draws again."""
     from cem_bench.run.commands.checks import print_verified
 
     try:
-        holds = print_verified(folder, sample, seed)
+        holds = print_verified(folder, sample, sample_seed)
     except (FileNotFoundError, ValueError) as error:
         raise _stop(error) from error
     raise typer.Exit(0 if holds else 1)
@@ -137,7 +137,7 @@ def replay(
     weights: Annotated[str, typer.Option(help="checkpoint file; default: found by the model's card")] = "",
     engine: Annotated[str, typer.Option(help="auto, cone, crop or full")] = "auto",
     draws: Annotated[int, typer.Option(help="replay a random subset of this size; 0 for all")] = 0,
-    seed: Annotated[int, typer.Option(help="chooses the subset")] = 0,
+    sample_seed: Annotated[int, typer.Option("--sample-seed", "--seed", help="chooses the subset")] = 0,
     table: Annotated[Path | None, typer.Option(help="also keep the rows in this csv")] = None,
 ) -> None:
     """Feed recorded runs of the reference code through our model, engine and outcome, and compare the PSNR."""
@@ -145,7 +145,13 @@ def replay(
 
     try:
         passed = replay_all(
-            recording, model, weights=weights or None, engine=engine, draws=draws or None, seed=seed, table=table
+            recording,
+            model,
+            weights=weights or None,
+            engine=engine,
+            draws=draws or None,
+            sample_seed=sample_seed,
+            table=table,
         )
     except (ValueError, OSError) as error:
         raise _stop(error) from error

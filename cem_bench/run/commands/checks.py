@@ -37,18 +37,18 @@ def print_status(output: Path, experiment: str, overrides: Sequence[str] = ()) -
         print(f"  about {found.eta_s / 60:.1f} min are left for {max(1, len(found.running))} worker(s)")
 
 
-def print_verified(folder: Path, sample: int, seed: int) -> bool:
+def print_verified(folder: Path, sample: int, sample_seed: int) -> bool:
     """Check an experiment and print what holds and what does not.
 
     Args:
         folder: of the experiment, in the folder of results.
         sample: number of draws to make again.
-        seed: chooses them.
+        sample_seed: chooses them.
 
     Returns:
         Whether all holds.
     """
-    found = verify(folder.resolve().parent, folder.resolve().name, sample, seed)
+    found = verify(folder.resolve().parent, folder.resolve().name, sample, sample_seed)
     print(f"{found.walk.runs} runs, {found.walk.draws} draws, root {found.walk.root_sha256}")
     print(f"{found.table_rows} rows of the table compared with the draws")
     print(f"{found.remade} draws made again, largest difference {found.max_abs_db:.1e} dB (allowed 1e-3)")

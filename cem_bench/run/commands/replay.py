@@ -29,7 +29,13 @@ RECORDED = {"DN_DnCNN_crop_2.npz": "DnCNN", "DR_PReNet_crop_2.npz": "PReNet", "S
 
 
 def replay(
-    file: Path, *, model: str, weights: str | None = None, engine: str = "auto", draws: int | None = None, seed: int = 0
+    file: Path,
+    *,
+    model: str,
+    weights: str | None = None,
+    engine: str = "auto",
+    draws: int | None = None,
+    sample_seed: int = 0,
 ) -> dict[str, Any]:
     """Replay recorded interventions.
 
@@ -39,7 +45,7 @@ def replay(
         weights: checkpoint file; None for the one the model's card finds.
         engine: auto, cone, crop or full.
         draws: size of a random subset; None for all.
-        seed: chooses the subset.
+        sample_seed: chooses the subset.
 
     Returns:
         Differences in dB between recorded and replayed PSNR of the ROI (8-bit), and what was replayed.
@@ -54,7 +60,7 @@ def replay(
     bench = prepare(restorer, to_tensor(data["observation"]), roi, kind=engine)
     clean = to_tensor(data["clean"]).double()[(slice(None), *roi.slices)]
     total = len(data["psnr"])
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(sample_seed))
     chosen = np.arange(total) if draws is None else np.sort(rng.choice(total, min(draws, total), replace=False))
     found, baseline = np.empty(len(chosen)), []
     columns = int(data["blocks"].max()) + 1

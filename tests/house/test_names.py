@@ -1,0 +1,84 @@
+"""Names in code: a thing has one, and it is a noun of the field."""
+
+import ast
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from cem_bench.inputs import degradations
+from cem_bench.inputs.donors import DrawKeys
+from cem_bench.measuring.cell import describe
+from cem_bench.measuring.options import Options
+from cem_bench.run.build import degradation_of
+from cem_bench.run.compose import composed
+from cem_bench.run.overrides import check_overrides
+from cem_bench.store.entries import entry_stem
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEDS = {
+    "cem_bench/inputs": {"field_seed", "pool_seed", "seed"},
+    "cem_bench/stats": {"resample_seed", "pool_seed"},
+    "cem_bench/run": {"pool_seed", "sample_seed"},
+    "cem_bench/measuring": {"seed", "sample_seed"},
+    "cem_bench/sampling": set(),
+    "cem_bench/store": set(),
+    "model_zoo": {"training_seed"},
+    "scripts": {"training_seed"},
+}
+
+
+def declared(folder: Path) -> Iterator[str]:
+    """Yield the names of parameters and fields in a folder."""
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.arg):
+                yield node.arg
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                yield node.target.id
+
+
+@pytest.mark.parametrize("room", SEEDS)
+def test_a_seed_is_named_by_what_it_seeds(room):
+    assert {name for name in declared(ROOT / room) if "seed" in name and name[0] != "_"} <= SEEDS[room]
+
+
+def test_only_draws_are_named_by_a_bare_seed():
+    assert [field.name for field in dataclasses.fields(Options) if "seed" in field.name] == ["seed"]
+    assert next(iter(inspect.signature(DrawKeys).parameters)) == "seed"
+    kinds = [getattr(degradations, name) for name in degradations.__all__]
+    assert not [kind for kind in kinds if "seed" in inspect.signature(kind).parameters]
+
+
+def test_a_stored_degradation_keeps_its_name():
+    assert describe(degradations.Noise(50.0, field_seed=3)) == {
+        "type": "Noise", "sigma": 50.0, "seed": 3, "stream": "philox"
+    }  # fmt: skip
+    keys = {"model": "FFDNet", "scene": "a", "seed": "0"}
+    stems = [entry_stem(keys | {f"task.degradation.{name}": "2"}) for name in ("seed", "field_seed")]
+    assert stems[0] == stems[1] == "model=FFDNet,scene=a,seed=0,task.degradation.seed=2"
+
+
+@pytest.mark.parametrize("name", ["seed", "field_seed"])
+def test_both_names_of_a_noise_field_make_the_same(name):
+    config = composed(["task=dn15", f"task.degradation.{name}=7"])
+    assert degradation_of(config.task.degradation) == degradations.Noise(15.0, field_seed=7)
+
+
+def test_a_degradation_of_ones_own_may_have_a_seed():
+    node = OmegaConf.create({"_target_": f"{__name__}.Own", "seed": 4})
+    assert degradation_of(node).seed == 4  # pyright: ignore
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """Stands for somebody's degradation."""
+
+    seed: int = 0
+
+
+def test_the_earlier_name_of_a_pools_seed_is_refused_with_the_new_one():
+    assert check_overrides(["donors.seed=1"]) == "unknown key 'donors.seed'; nearest: donors.pool_seed"
