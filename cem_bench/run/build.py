@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +125,8 @@ def _own_model(config: DictConfig) -> Model:
 
 
 def _facts(card: Any) -> dict[str, Any]:
-    said = ("name", "network", "library", "value_range", "reach", "global_statistics", "parameters", "sha256")
-    return {key: getattr(card, key, None) for key in said}
+    names = ("name", "network", "library", "value_range", "reach", "global_statistics", "parameters", "sha256")
+    return {key: getattr(card, key, None) for key in names}
 
 
 def build_degradation(model: Model) -> Degradation:
@@ -162,7 +161,7 @@ def parts_of(sweep: Sweep) -> list[Sweep]:
         return [sweep] if sweep.cells else []
     parts = []
     for task in sweep.axes["task"]:
-        degradation = degradation_of(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation)
+        degradation = instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation)
         able = tuple(name for name in sweep.axes["model"] if is_trained_for(model_zoo.card(name), degradation))
         parts.append(replace(sweep, axes={**sweep.axes, "task": (task,), "model": able}))
     return [part for part in parts if part.cells]
@@ -185,12 +184,12 @@ def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
     """Build the donor pool of a configuration, without the scene's own image."""
     from cem_bench.inputs.donors import pool_from_array, pool_from_images, shipped_donors, stratify
 
-    said = {"source": config.source, "licence": config.licence}
+    origin = {"source": config.source, "licence": config.licence}
     if config.kind == "array":
-        pool = pool_from_array(config.path, **said).fit(scene.block)
+        pool = pool_from_array(config.path, **origin).fit(scene.block)
     elif config.kind == "images":
         sources = [config.path] if config.path else [source for source in config.sources if source != scene.source]
-        pool = pool_from_images(sources, scene.block, count=config.count, pool_seed=config.pool_seed, **said)
+        pool = pool_from_images(sources, scene.block, count=config.count, pool_seed=config.pool_seed, **origin)
     elif config.kind == "shipped":
         pool = shipped_donors(scene.block, count=config.count, pool_seed=config.pool_seed, leave_out=scene.source)
     else:
@@ -202,22 +201,12 @@ def build_cell(config: DictConfig) -> Cell:
     """Build the whole cell of a configuration."""
     from cem_bench.measuring.cell import Cell
 
-    asked = None if config.task.degradation is None else degradation_of(config.task.degradation)
+    asked = None if config.task.degradation is None else instantiate(config.task.degradation)
     model = build_model(config.model, asked)
     scene = build_scene(config.scene)
     options = options_of(config)
     degradation = build_degradation(model) if asked is None else asked
     return Cell(model, scene, degradation, build_pool(config.donors, scene), instantiate(config.sampling), options)
-
-
-def degradation_of(node: DictConfig) -> Degradation:
-    """Instantiate the degradation of a task; its `field_seed` is also known by its earlier name, `seed`."""
-    if "seed" in node:
-        names = signature(hydra.utils.get_object(node["_target_"])).parameters
-        if "seed" not in names and "field_seed" in names:
-            rest = {str(key): value for key, value in node.items() if key != "seed"}
-            node = OmegaConf.create({**rest, "field_seed": node["seed"]})
-    return instantiate(node)
 
 
 def why_no_model(name: str) -> str:

@@ -18,6 +18,7 @@ from cem_bench.report.reprinted import table_damage
 from cem_bench.run.build import build_cell, register
 from cem_bench.run.compose import composed
 from cem_bench.store.draws import read_rows
+from cem_bench.store.entries import STORED_KEYS
 from cem_bench.store.files import inside
 from cem_bench.store.manifest import Damage, DamagedError, read_identity
 from cem_bench.store.verify import Walk, walk
@@ -56,8 +57,8 @@ def verify(output: Path, experiment: str, sample: int, sample_seed: int = 0) -> 
     Raises:
         FileNotFoundError: if nothing of it is stored.
     """
-    found = walk(output, experiment)
-    faults = [*found.damage]
+    walked = walk(output, experiment)
+    faults = [*walked.damage]
     try:
         rows, wrong = table_damage(experiment, output)
         faults += wrong
@@ -73,7 +74,7 @@ def verify(output: Path, experiment: str, sample: int, sample_seed: int = 0) -> 
             continue
         remade, worst = remade + count, max(worst, largest)
         faults += [Damage(path, line) for line in lines]
-    return Verified(found, rows, remade, worst, tuple(skipped), tuple(f"{item.path}: {item.reason}" for item in faults))
+    return Verified(walked, rows, remade, worst, tuple(skipped), tuple(f"{item.path}: {item.reason}" for item in faults))
 
 
 def _sample(output: Path, experiment: str, sample: int, sample_seed: int) -> list[tuple[Path, pd.DataFrame]]:
@@ -103,12 +104,14 @@ def _remake(path: Path, experiment: str, draws: pd.DataFrame) -> tuple[int, floa
     cell = build_cell(config)
     identity = read_identity(path.parents[2] / entry["key"][:16])
     now: Mapping[str, Any] = cell.identity()
-    other = sorted(name for name in {*identity, *now} if identity.get(name) != now.get(name))
-    found = remake(cell, draws, len(draws))
-    note = f" (here {', '.join(other)} differ from the stored identity)" if other else ""
-    return found.draws, found.max_abs_db, [line + note for line in found.wrong]
+    differing = sorted(name for name in {*identity, *now} if identity.get(name) != now.get(name))
+    remade = remake(cell, draws, len(draws))
+    note = f" (here {', '.join(differing)} differ from the stored identity)" if differing else ""
+    return remade.draws, remade.max_abs_db, [line + note for line in remade.wrong]
 
 
 def _overrides(entry: Mapping[str, Any], stem: str) -> list[str]:
-    """Return the overrides that made an entry; those of earlier versions are known by the file's name alone."""
-    return list(map(str, entry.get("overrides") or stem.split(",")))
+    """Return the overrides that made an entry, by today's names; those of earlier versions name the file alone."""
+    today = {stored: key for key, stored in STORED_KEYS.items()}
+    given = [str(text).partition("=") for text in entry.get("overrides") or stem.split(",")]
+    return [f"{today.get(key, key)}={value}" for key, _, value in given]

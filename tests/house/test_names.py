@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from cem_bench.inputs import degradations
 from cem_bench.inputs.donors import DrawKeys
 from cem_bench.measuring.cell import describe
 from cem_bench.measuring.options import Options
-from cem_bench.run.build import degradation_of
-from cem_bench.run.compose import composed
+from cem_bench.run.build import register
 from cem_bench.run.overrides import check_overrides
+from cem_bench.run.verify import _overrides
 from cem_bench.store.entries import entry_stem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,23 +61,13 @@ def test_a_stored_degradation_keeps_its_name():
     assert stems[0] == stems[1] == "model=FFDNet,scene=a,seed=0,task.degradation.seed=2"
 
 
-@pytest.mark.parametrize("name", ["seed", "field_seed"])
-def test_both_names_of_a_noise_field_make_the_same(name):
-    config = composed(["task=dn15", f"task.degradation.{name}=7"])
-    assert degradation_of(config.task.degradation) == degradations.Noise(15.0, field_seed=7)
+@pytest.mark.parametrize("key", ["donors.seed", "task.degradation.seed"])
+def test_an_earlier_name_of_a_seed_is_refused_with_the_new_one(key):
+    register()
+    new = {"donors.seed": "donors.pool_seed", "task.degradation.seed": "task.degradation.field_seed"}[key]
+    assert check_overrides(["task=dn15", f"{key}=1"]).startswith(f"unknown key '{key}'; nearest: {new}")
 
 
-def test_a_degradation_of_ones_own_may_have_a_seed():
-    node = OmegaConf.create({"_target_": f"{__name__}.Own", "seed": 4})
-    assert degradation_of(node).seed == 4  # pyright: ignore
-
-
-@dataclasses.dataclass(frozen=True)
-class Own:
-    """Stands for somebody's degradation."""
-
-    seed: int = 0
-
-
-def test_the_earlier_name_of_a_pools_seed_is_refused_with_the_new_one():
-    assert check_overrides(["donors.seed=1"]) == "unknown key 'donors.seed'; nearest: donors.pool_seed"
+def test_an_entry_of_an_earlier_name_is_composed_again():
+    assert _overrides({}, "model=DnCNN,task.degradation.seed=2") == ["model=DnCNN", "task.degradation.field_seed=2"]
+    assert _overrides({"overrides": ["task.degradation.field_seed=2"]}, "") == ["task.degradation.field_seed=2"]
