@@ -101,9 +101,9 @@ def rows_of(output: Path) -> dict[str, pd.DataFrame]:
     return {path.parent.name: read_rows(path.parent) for path in sorted((output / "store").glob("*/identity.json"))}
 
 
-def same(found: dict[str, pd.DataFrame], expected: dict[str, pd.DataFrame]) -> bool:
+def same(rows: dict[str, pd.DataFrame], expected: dict[str, pd.DataFrame]) -> bool:
     """Whether two folders hold the same draws, bit by bit."""
-    return found.keys() == expected.keys() and all(found[key].equals(expected[key]) for key in expected)
+    return rows.keys() == expected.keys() and all(rows[key].equals(expected[key]) for key in expected)
 
 
 @dataclass(frozen=True)
@@ -195,10 +195,10 @@ def _judged(setting: Setting, output: Path, code: int | None) -> str:
     if code:
         return f"exit code {code}"
     try:
-        found = rows_of(output)
+        rows = rows_of(output)
     except DamagedError as error:
         return f"refused: {error}"
-    if not same(found, setting.expected):
+    if not same(rows, setting.expected):
         return "other draws"
     entries = (output / "store" / "experiments").is_dir()
     return "; ".join(item.reason for item in walk(output, EXPERIMENT).damage) if entries else ""
@@ -240,11 +240,11 @@ def _but_one(table: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
 
 
 def _of_another_key(folder: Path, rng: np.random.Generator) -> None:
-    other = Store(folder.parent, {"model": "another", "number": int(rng.integers(1 << 30))})
-    other.append({name: column.to_numpy() for name, column in pd.read_parquet(_shard(folder)).items()})
-    other.write_record({})
-    shutil.copy(_shard(other.folder), _shard(folder))
-    shutil.rmtree(other.folder)
+    foreign = Store(folder.parent, {"model": "another", "number": int(rng.integers(1 << 30))})
+    foreign.append({name: column.to_numpy() for name, column in pd.read_parquet(_shard(folder)).items()})
+    foreign.write_record({})
+    shutil.copy(_shard(foreign.folder), _shard(folder))
+    shutil.rmtree(foreign.folder)
 
 
 def _gap(folder: Path, rng: np.random.Generator) -> None:

@@ -120,9 +120,9 @@ def _of_archive(output: Path, expected: pd.DataFrame) -> str:
 def _case(before: dict[Path, bytes], target: Path, change: Change, rng: np.random.Generator) -> None:
     """Put everything back as it was, then change one file."""
     for path in {path.parent for path in before}:
-        for found in path.iterdir():
-            if found.is_file() and found not in before:
-                found.unlink()
+        for file in path.iterdir():
+            if file.is_file() and file not in before:
+                file.unlink()
     for path, content in before.items():
         if not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)

@@ -39,8 +39,8 @@ def view_scaled(y: Tensor, x: Tensor) -> Tensor:
 
 
 def chunk_shifted(y: Tensor, x: Tensor) -> Tensor:
-    one, two = y.chunk(2, 1)
-    one.add_(two.mean((2, 3), keepdim=True))
+    first, second = y.chunk(2, 1)
+    first.add_(second.mean((2, 3), keepdim=True))
     return y
 
 
@@ -179,10 +179,10 @@ def where_elsewhere(y: Tensor, x: Tensor) -> Tensor:
 
 
 def picked(y: Tensor, x: Tensor) -> Tensor:
-    kept = torch.zeros_like(y)
+    doubled = torch.zeros_like(y)
     mask = y > 0.05
-    kept[mask] = y[mask] * 2
-    return kept
+    doubled[mask] = y[mask] * 2
+    return doubled
 
 
 def masked_score(y: Tensor, x: Tensor) -> Tensor:

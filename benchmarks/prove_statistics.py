@@ -102,8 +102,8 @@ def rounded_coverage(gold: Gold, runs: int) -> pd.DataFrame:
     draws, _ = draw(gold.effects_8bit, runs, FINE, np.random.default_rng([8, runs]))
     rows = []
     for name, make in (("t", t_interval), ("skew", skew_interval), ("robust", robust_interval)):
-        one = make(draws)
-        covered = ((one.low <= truth) & (truth <= one.high)).mean(axis=0)
+        estimates = make(draws)
+        covered = ((estimates.low <= truth) & (truth <= estimates.high)).mean(axis=0)
         rows.append({"interval": name, "coverage": covered.mean(), "coverage_worst": covered.min()})
     return pd.DataFrame(rows)
 
@@ -164,15 +164,15 @@ def mass_coverage(gold: Gold, runs: int) -> pd.DataFrame:
         (f"{MASS_DRAWS} draws", fixed, np.full(spent.shape, MASS_DRAWS)),
         ("sequential, stratified", asked, spent),
     ):
-        maps = [{block: one[block, : n[block]] for block in every} for one, n in zip(draws, counts, strict=True)]
-        found = [map_summary(one, dict.fromkeys(one, 8.0), resample_seed=run) for run, one in enumerate(maps)]
-        means = np.array([[part.mean() for part in one.values()] for one in maps])
+        maps = [{block: run[block, : n[block]] for block in every} for run, n in zip(draws, counts, strict=True)]
+        summaries = [map_summary(run, dict.fromkeys(run, 8.0), resample_seed=at) for at, run in enumerate(maps)]
+        means = np.array([[effects.mean() for effects in run.values()] for run in maps])
         for name, part in MASSES.items():
-            ends, truth = np.array([vars(one[name]) for one in found]), part(gold.truth).sum()
-            value, low, high = (np.array([one[end] for one in ends]) for end in ("value", "low", "high"))
-            said = {"of": of, "quantity": name, "truth": truth, "cross_fit": value.mean()}
+            ends, truth = np.array([vars(summary[name]) for summary in summaries]), part(gold.truth).sum()
+            value, low, high = (np.array([interval[end] for interval in ends]) for end in ("value", "low", "high"))
+            head = {"of": of, "quantity": name, "truth": truth, "cross_fit": value.mean()}
             plain, covered = part(means).sum(axis=1).mean(), ((low <= truth) & (truth <= high)).mean()
-            rows.append(said | {"plain": plain, "coverage": covered})
+            rows.append(head | {"plain": plain, "coverage": covered})
     return pd.DataFrame(rows)
 
 

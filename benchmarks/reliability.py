@@ -89,16 +89,16 @@ def made(hostile: Hostile) -> Any:
 
 def held_against_truth(hostile: Hostile, engine: str) -> Outcome:
     """Measure one network and its truth."""
-    said = (hostile.name, hostile.kind, engine)
+    head = (hostile.name, hostile.kind, engine)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), torch.no_grad():
         try:
             measured = measure(make_cell(made(hostile), engine), Path(folder) / "store")
         except ValueError as error:  # an error of the project
-            return Outcome(*said, "", float("nan"), hostile.must, str(error), hostile.must != RIGHT)
+            return Outcome(*head, "", float("nan"), hostile.must, str(error), hostile.must != RIGHT)
         truth = measure(make_cell(hidden(made(hostile)), "full"), Path(folder) / "truth").effect_map.effect
         apart = float(np.nanmax(np.abs(measured.effect_map.effect - truth)))
         holds = apart < LIMIT_DB and hostile.must != REFUSED
-        return Outcome(*said, measured.record["engine"]["kind"], apart, hostile.must, "", holds)
+        return Outcome(*head, measured.record["engine"]["kind"], apart, hostile.must, "", holds)
 
 
 def main() -> None:
@@ -115,11 +115,11 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")  # torch.jit is deprecated; that is what some networks are made of
-    chosen = [one for one in BATTERY if options.kind in (None, one.kind)]
-    runs = [(one, engine) for one in chosen for engine in options.engine or ["auto", "full"]]
+    chosen = [hostile for hostile in BATTERY if options.kind in (None, hostile.kind)]
+    runs = [(hostile, engine) for hostile in chosen for engine in options.engine or ["auto", "full"]]
     outcomes = []
-    for one, engine in tqdm(runs, unit="network"):
-        outcomes.append(held_against_truth(one, engine))
+    for hostile, engine in tqdm(runs, unit="network"):
+        outcomes.append(held_against_truth(hostile, engine))
         if not outcomes[-1].holds:
             tqdm.write(f"does not hold: {outcomes[-1]}")
     table = pd.DataFrame(outcomes)

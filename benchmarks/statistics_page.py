@@ -103,8 +103,8 @@ def missed_lines(table: pd.DataFrame) -> str:
             f"{errors:.2f} wrong blocks against {allowed:.2f}": errors > allowed,
             f"{row['contradictory']:.1%} contradictory": row["contradictory"] > 0.03,
         }
-        found = [said for said, missed in marks.items() if missed]
-        lines += [f"- {row['map']}, {row['rule']}: {'; '.join(found)}"] if found else []
+        reasons = [reason for reason, missed in marks.items() if missed]
+        lines += [f"- {row['map']}, {row['rule']}: {'; '.join(reasons)}"] if reasons else []
     return "\n".join(lines) or "Nothing."
 
 

@@ -22,8 +22,8 @@ def training_library(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         library = module.partition(".")[0]
-        said = f"Training and its metrics need {library}, which did not import ({error}). {REMEDY}"
-        raise ImportError(said) from error
+        message = f"Training and its metrics need {library}, which did not import ({error}). {REMEDY}"
+        raise ImportError(message) from error
 
 
 def basicsr(module: str) -> ModuleType:

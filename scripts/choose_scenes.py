@@ -39,8 +39,8 @@ def images(data: Path, rng: np.random.Generator) -> Iterator[tuple[str, str, Pat
         source = f"skimage:data/{name}"
         yield "shipped", source, locate(source)
     for folder, patterns in POOLS.items():
-        found = sorted(path for pattern in patterns for path in (data / folder).glob(pattern) if path.name not in TWICE)
-        usable = [path for path in found if Image.open(path).mode == "RGB"]
+        paths = sorted(path for pattern in patterns for path in (data / folder).glob(pattern) if path.name not in TWICE)
+        usable = [path for path in paths if Image.open(path).mode == "RGB"]
         for index in sorted(rng.choice(len(usable), EACH, replace=False)):
             yield "set", f"${{data:{folder}/{usable[index].name}}}", usable[index]
 

@@ -65,7 +65,7 @@ def of_member(part: pd.DataFrame, aim: float | None) -> dict[str, str]:
 def untrained(names: set[str]) -> Iterator[str]:
     """Yield the members of conf/train, with their seeds, that have no weights."""
     for path in sorted(CONF.glob("*.yaml")):
-        said = OmegaConf.load(path)
+        spec = OmegaConf.load(path)
         for seed in range(SEEDS.get(path.stem, 1)):
-            if said.get("weights", "") is not None and said.name + (f"_seed{seed}" if seed else "") not in names:
+            if spec.get("weights", "") is not None and spec.name + (f"_seed{seed}" if seed else "") not in names:
                 yield path.stem + (f" (seed {seed})" if seed else "")

@@ -55,60 +55,62 @@ def recorded_again(record: Record, restorer: nn.Module, observation: Tensor, row
     again = trace(restorer, other_images(observation, rows))
     if len(again.calls) != len(record.calls) or again.output != record.output:
         raise NotTraceable("the network makes other calls for another image or for two images at once")
-    found: dict[Ref, str] = {}
-    for index, (one, two) in enumerate(zip(record.calls, again.calls, strict=True)):
-        kinds = set(_apart(one, two, rows))
+    kinds_of: dict[Ref, str] = {}
+    for index, (first, second) in enumerate(zip(record.calls, again.calls, strict=True)):
+        kinds = set(_apart(first, second, rows))
         if kinds:
-            found[Ref(index)] = MERGED if MERGED in kinds else CONSTANT if CONSTANT in kinds else NUMBER
-    return found
+            kinds_of[Ref(index)] = MERGED if MERGED in kinds else CONSTANT if CONSTANT in kinds else NUMBER
+    return kinds_of
 
 
-def _apart(one: Call, two: Call, rows: int) -> Iterable[str]:
-    title = f"{one.where or 'network'}: {one.name}"
-    if (one.name, one.pick, one.dtype, one.where) != (two.name, two.pick, two.dtype, two.where):
-        raise NotTraceable(f"{title} becomes {two.name} for another image or for two images at once")
-    grown = [b / a if a else float(b == a) for a, b in zip(one.shape, two.shape, strict=False)]
-    if len(one.shape) != len(two.shape) or not set(grown) <= {1.0, float(rows)} or grown.count(2.0) > 1:
-        raise NotTraceable(f"{title} gives {tuple(two.shape)} for another image, {tuple(one.shape)} before")
+def _apart(first: Call, second: Call, rows: int) -> Iterable[str]:
+    title = f"{first.where or 'network'}: {first.name}"
+    if (first.name, first.pick, first.dtype, first.where) != (second.name, second.pick, second.dtype, second.where):
+        raise NotTraceable(f"{title} becomes {second.name} for another image or for two images at once")
+    grown = [b / a if a else float(b == a) for a, b in zip(first.shape, second.shape, strict=False)]
+    if len(first.shape) != len(second.shape) or not set(grown) <= {1.0, float(rows)} or grown.count(2.0) > 1:
+        raise NotTraceable(f"{title} gives {tuple(second.shape)} for another image, {tuple(first.shape)} before")
     if rows > 1 and grown.count(2.0) == 0:
         yield MERGED
-    yield from _differences((one.args, one.kwargs), (two.args, two.kwargs), title)
+    yield from _differences((first.args, first.kwargs), (second.args, second.kwargs), title)
 
 
-def _differences(one: Any, two: Any, title: str) -> Iterable[str]:
-    if isinstance(one, Tensor) and isinstance(two, Tensor):
-        yield from _of_constants(one, two, title)
-    elif isinstance(one, list | tuple) and isinstance(two, list | tuple) and len(one) == len(two):
-        for left, right in zip(one, two, strict=True):
+def _differences(first: Any, second: Any, title: str) -> Iterable[str]:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        yield from _of_constants(first, second, title)
+    elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
+        for left, right in zip(first, second, strict=True):
             yield from _differences(left, right, title)
-    elif isinstance(one, dict) and isinstance(two, dict) and one.keys() == two.keys():
-        for key in one:
-            yield from _differences(one[key], two[key], title)
-    elif isinstance(one, slice) and isinstance(two, slice):
-        yield from _differences((one.start, one.stop, one.step), (two.start, two.stop, two.step), title)
-    elif one is two or (type(one) is type(two) and (one == two or one != one)):
+    elif isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
+        for key in first:
+            yield from _differences(first[key], second[key], title)
+    elif isinstance(first, slice) and isinstance(second, slice):
+        yield from _differences((first.start, first.stop, first.step), (second.start, second.stop, second.step), title)
+    elif first is second or (type(first) is type(second) and (first == second or first != first)):
         return
-    elif type(one) is int and type(two) is int and two == 2 * one:
+    elif type(first) is int and type(second) is int and second == 2 * first:
         yield NUMBER
     else:
-        raise NotTraceable(f"{title} takes {two!r:.60} for another image or for two images at once, {one!r:.60} before")
+        raise NotTraceable(
+            f"{title} takes {second!r:.60} for another image or for two images at once, {first!r:.60} before"
+        )
 
 
-def _of_constants(one: Tensor, two: Tensor, title: str) -> Iterable[str]:
-    if one is two:
+def _of_constants(first: Tensor, second: Tensor, title: str) -> Iterable[str]:
+    if first is second:
         return
-    parts, grown = [two], []
-    if one.ndim == two.ndim and one.shape != two.shape:
-        grown = [axis for axis in range(one.ndim) if one.shape[axis] != two.shape[axis]]
-        parts = list(two.chunk(2, grown[0])) if len(grown) == 1 else []
-    same = [part.shape == one.shape and part.dtype == one.dtype and _equal(one, part) for part in parts]
+    parts, grown = [second], []
+    if first.ndim == second.ndim and first.shape != second.shape:
+        grown = [axis for axis in range(first.ndim) if first.shape[axis] != second.shape[axis]]
+        parts = list(second.chunk(2, grown[0])) if len(grown) == 1 else []
+    same = [part.shape == first.shape and part.dtype == first.dtype and _equal(first, part) for part in parts]
     if not same or not all(same):
         raise NotTraceable(f"{title} reads a constant that depends on the image")
     if grown:
         yield CONSTANT
 
 
-def _equal(one: Tensor, two: Tensor) -> bool:
-    if torch.equal(one, two) or not one.is_floating_point():
-        return torch.equal(one, two)
-    return torch.equal(one.isnan(), two.isnan()) and torch.equal(one.nan_to_num(), two.nan_to_num())
+def _equal(first: Tensor, second: Tensor) -> bool:
+    if torch.equal(first, second) or not first.is_floating_point():
+        return torch.equal(first, second)
+    return torch.equal(first.isnan(), second.isnan()) and torch.equal(first.nan_to_num(), second.nan_to_num())

@@ -171,9 +171,9 @@ def _cone(
             f"{engine.first_difference(block, patches)}"
         )
     share = engine.program.share(sample_blocks(observation))
-    one = f"; one row at a time: {engine.program.one_row}" if engine.program.one_row else ""
+    alone = f"; one row at a time: {engine.program.one_row}" if engine.program.one_row else ""
     how = "" if engine.compiled or not compiled else "; too little of it is whole to compile"
-    engine.reason = f"{reason}: {share:.1%} of the work is left{_globals(engine)}{one}{how}"
+    engine.reason = f"{reason}: {share:.1%} of the work is left{_globals(engine)}{alone}{how}"
     return engine
 
 

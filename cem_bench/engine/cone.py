@@ -82,9 +82,9 @@ class ConeEngine:
         for step in program.steps.values():
             for ref, (tensor, layout) in step.constants.items():
                 clean[ref] = layout.opened(tensor, 1, layout.everywhere)
-        moves = plan(program, program.everything, 1, self._material, program.kept)
+        moves = plan(program, program.everything, 1, self._material, program.clean_values)
         values = run(moves, {IMAGE: self._fresh(self.observation[None], program.wanted[IMAGE])})
-        for ref in program.kept:
+        for ref in program.clean_values:
             layout, region = program.layouts[ref], program.wanted[ref]
             clean[ref] = layout.opened(values.pop(ref), 1, region).clone()
         expected = program.expected[(..., *self.roi.slices)]

@@ -53,12 +53,12 @@ def fused(calls: Sequence[Call], output: Ref) -> dict[Ref, Call]:
     """
     record = _Record(calls, Counter([output, *(ref for call in calls for ref in refs((call.args, call.kwargs)))]))
     rewritten = [_attention(record, call) or _activated(record, call) or call for call in calls]
-    needed, kept = {output}, {}
+    needed, calls_left = {output}, {}
     for index in reversed(range(len(calls))):
         if Ref(index) in needed:
-            kept[Ref(index)] = rewritten[index]
+            calls_left[Ref(index)] = rewritten[index]
             needed.update(refs((rewritten[index].args, rewritten[index].kwargs)))
-    return dict(reversed(kept.items()))
+    return dict(reversed(calls_left.items()))
 
 
 def _attention(record: _Record, call: Call) -> Call | None:
@@ -70,10 +70,10 @@ def _attention(record: _Record, call: Call) -> Call | None:
         weights = record.once(weights.args[0], _SAME | {"softmax"})
     if weights is None or _axis(weights) not in (-1, len(weights.shape) - 1):
         return None
-    found = _scores(record, weights)
-    if found is None:
+    parts = _scores(record, weights)
+    if parts is None:
         return None
-    scores, scale, mask = found
+    scores, scale, mask = parts
     turned = record.once(scores.args[1], _TURNED)
     if turned is None or sorted(axis % 4 for axis in turned.args[1:3]) != [2, 3]:
         return None

@@ -54,8 +54,8 @@ def permute(call: Call, layouts: Layouts) -> Step | None:
         given = call.args[1:] if len(call.args) > 2 else argument(call, 1, "dims")
         order = [axis % len(order) for axis in given]
     else:
-        one, two = (argument(call, 1 + i, f"dim{i}", i) % len(order) for i in range(2))
-        order[one], order[two] = order[two], order[one]
+        first, second = (argument(call, 1 + i, f"dim{i}", i) % len(order) for i in range(2))
+        order[first], order[second] = order[second], order[first]
     return local(call, layout.permuted(order), layouts, work=0)
 
 
@@ -68,7 +68,7 @@ def getitem(call: Call, layouts: Layouts) -> Step | None:
         return None
     index = _full_index(index, len(before.axes))
     axes: list[Any] = []
-    kept: list[Any] = []
+    picks: list[Any] = []
     sources = [read.same(size) for size in before.extent]
     source = iter(range(len(before.axes)))
     for item in index:
@@ -76,7 +76,7 @@ def getitem(call: Call, layouts: Layouts) -> Step | None:
         here = () if axis is None else before.axes[axis]
         size = 1 if axis is None else prod(part for _, part in here)
         pinned = axis is not None and before.holds(axis)
-        kept.append(item)
+        picks.append(item)
         if isinstance(item, int):
             if pinned:
                 return None
@@ -88,10 +88,10 @@ def getitem(call: Call, layouts: Layouts) -> Step | None:
             chosen = range(*item.indices(size))
             sources["yx".index(here[0][0])] = read.gather(chosen, size)
             axes.append(((here[0][0], len(chosen)),) if len(chosen) > 1 else ())
-            kept[-1] = slice(None)
+            picks[-1] = slice(None)
         else:
             return None
-    inner = replace(call, args=(ref, tuple(kept)))
+    inner = replace(call, args=(ref, tuple(picks)))
     return _moved(inner, ref, Layout(tuple(axes)), (sources[0], sources[1]), lambda value: inner(lambda _: value))
 
 

@@ -174,18 +174,18 @@ def matmul(call: Call, layouts: Layouts) -> Step | None:
     if any(isinstance(item, Tensor) and item.ndim > 2 for item in call.args):
         return None
     known = [layouts(item) if isinstance(item, Ref) else None for item in call.args[:2]]
-    one, two = (item or Layout(((),) * arg.ndim) for item, arg in zip(known, call.args, strict=False))
-    if min(len(one.axes), len(two.axes)) < 2 or one.holds(-1) or two.holds(-2):
+    left_layout, right_layout = (item or Layout(((),) * arg.ndim) for item, arg in zip(known, call.args, strict=False))
+    if min(len(left_layout.axes), len(right_layout.axes)) < 2 or left_layout.holds(-1) or right_layout.holds(-2):
         return None
     ndim = len(call.shape)
-    left = Layout((*one.axes[:-1], ()))
-    right = Layout((*two.axes[:-2], (), two.axes[-1]))
+    left = Layout((*left_layout.axes[:-1], ()))
+    right = Layout((*right_layout.axes[:-2], (), right_layout.axes[-1]))
     layout = broadcast([left, right], ndim)
     if layout is None:
         return None
     missing = {axis: size for axis, size in enumerate(call.shape) if not layout.axes[axis] and size > 1}
     layout = layout.replaced(missing)
-    summed = prod(size for _, size in one.axes[-1])
+    summed = prod(size for _, size in left_layout.axes[-1])
     return local(call, layout, layouts, work=elements(layout) * summed)
 
 

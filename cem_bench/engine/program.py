@@ -120,7 +120,7 @@ class Program:
         return Cone(dict(self.wanted), sum(step.work * self.wanted[ref].area for ref, step in self.steps.items()))
 
     @cached_property
-    def kept(self) -> frozenset[Ref]:
+    def clean_values(self) -> frozenset[Ref]:
         """Values whose clean version some window is completed from; the output among them.
 
         An op that reads just the same positions of inputs that change in the same region (queries, keys and scores of
@@ -128,7 +128,7 @@ class Program:
         which decide together where a value changes.
         """
         origin: dict[Ref, Any] = {IMAGE: IMAGE}
-        kept = {self.output}
+        clean_values = {self.output}
         for ref, step in self.steps.items():
             sources = [(s, pair) for s, pair in zip(step.inputs, step.reads, strict=True) if s in self.wanted]
             origins = {origin[source] for source, _ in sources}
@@ -136,10 +136,10 @@ class Program:
             if aligned and step.local and len(origins) == 1:
                 origin[ref] = origins.pop()
                 continue
-            kept.update(source for source, _ in sources)
+            clean_values.update(source for source, _ in sources)
             follows = len(sources) == 1 and all(axis.grows for axis in sources[0][1])
             origin[ref] = (sources[0][1], origins.pop()) if follows else ref
-        return frozenset(kept)
+        return frozenset(clean_values)
 
     def cone(self, block: Rect) -> Cone:
         """Return what a block changes of what the ROI wants."""

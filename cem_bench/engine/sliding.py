@@ -211,12 +211,12 @@ def separable(call: Call, layouts: Layouts) -> Step | None:
 def _weights(call: Call, before: tuple[int, int], after: tuple[int, int], axis: int) -> Tensor:
     """Weights (outputs, inputs) along one axis, from the op's answer to unit vectors."""
     size, kwargs, args = before[axis], dict(call.kwargs), list(call.args[1:])
-    other = 64  # wide enough to survive any down-scaling by a factor; its first line is as good as any
+    across = 64  # wide enough to survive any down-scaling by a factor; its first line is as good as any
     target = (after[0], 1) if axis == 0 else (1, after[1])
     if call.name == "adaptive_avg_pool2d":
-        args, kwargs, other = [target], {}, 1
+        args, kwargs, across = [target], {}, 1
     elif kwargs.get("size") is not None:
-        kwargs, other = {**kwargs, "size": target}, 1
+        kwargs, across = {**kwargs, "size": target}, 1
     probe = torch.eye(size).view((1, size, size, 1) if axis == 0 else (1, size, 1, size))
-    probe = probe.expand(1, size, *((size, other) if axis == 0 else (other, size)))
+    probe = probe.expand(1, size, *((size, across) if axis == 0 else (across, size)))
     return call.fn(probe, *args, **kwargs).select(3 - axis, 0)[0].T.contiguous()

@@ -217,7 +217,7 @@ class _Recorder(TorchFunctionMode):
         known = self._known.get(tensor)
         if known is not None:
             return known[1] != _version(tensor)
-        return any(other.untyped_storage()._cdata == tensor.untyped_storage()._cdata for other in self._written)
+        return any(written.untyped_storage()._cdata == tensor.untyped_storage()._cdata for written in self._written)
 
     def _refusal(self, name: str, reason: str) -> NotTraceable:
         return NotTraceable(f"{self._place() or 'network'}: {name} {reason}, so a record cannot follow it")

@@ -191,11 +191,11 @@ def difference_verdicts(first: StoredCell, second: StoredCell) -> tuple[BlockTab
     """
     pair = first.paired_effects, second.paired_effects
     either = {**pair[1], **pair[0]}
-    one, two = (
+    effects_first, effects_second = (
         {block: effects.get(block, np.zeros(len(draws))) for block, draws in either.items()} for effects in pair
     )
     status = np.minimum(first.status, second.status)
-    return difference_table(one, two, tol=first.entry["tol"]), status
+    return difference_table(effects_first, effects_second, tol=first.entry["tol"]), status
 
 
 def multitask_figure(

@@ -37,17 +37,17 @@ class Rect:
         """Row and column slice, to index the last two axes of an array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def intersect(self, other: Rect) -> Rect:
+    def intersect(self, rect: Rect) -> Rect:
         """Return the common part; height or width 0 where there is none."""
-        top, left = max(self.top, other.top), max(self.left, other.left)
-        height = max(min(self.bottom, other.bottom) - top, 0)
-        width = max(min(self.right, other.right) - left, 0)
+        top, left = max(self.top, rect.top), max(self.left, rect.left)
+        height = max(min(self.bottom, rect.bottom) - top, 0)
+        width = max(min(self.right, rect.right) - left, 0)
         return Rect(top, left, height, width)
 
-    def contains(self, other: Rect) -> bool:
-        """Whether every pixel of `other` lies inside."""
-        rows = self.top <= other.top and other.bottom <= self.bottom
-        return rows and self.left <= other.left and other.right <= self.right
+    def contains(self, rect: Rect) -> bool:
+        """Whether every pixel of `rect` lies inside."""
+        rows = self.top <= rect.top and rect.bottom <= self.bottom
+        return rows and self.left <= rect.left and rect.right <= self.right
 
     def scale_down(self, factor: int) -> Rect:
         """Return the same rectangle on a pixel lattice `factor` times coarser.
@@ -64,14 +64,14 @@ class Rect:
         return Rect(*(edge // factor for edge in edges))
 
 
-def hull(one: Rect | None, other: Rect) -> Rect | None:
+def hull(first: Rect | None, second: Rect) -> Rect | None:
     """Return the smallest rectangle that holds both; None stands for nothing."""
-    if other.area == 0:
-        return one
-    if one is None or one.area == 0:
-        return other
-    top, left = min(one.top, other.top), min(one.left, other.left)
-    return Rect(top, left, max(one.bottom, other.bottom) - top, max(one.right, other.right) - left)
+    if second.area == 0:
+        return first
+    if first is None or first.area == 0:
+        return second
+    top, left = min(first.top, second.top), min(first.left, second.left)
+    return Rect(top, left, max(first.bottom, second.bottom) - top, max(first.right, second.right) - left)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donor
     scene = np.repeat(clean[window.slices][None], len(donors), axis=0)
     scene[(slice(None), *_within(block, window).slices)] = donors
     taken = _within(part, window).scale_down(degradation.scale)
-    degraded = [degradation.window(one, window, size)[taken.slices] for one in scene]
+    degraded = [degradation.window(image, window, size)[taken.slices] for image in scene]
     return np.stack(degraded) if degraded else np.empty((0, taken.height, taken.width, 3), np.uint8)
 
 
@@ -109,7 +109,7 @@ def reference_patches(
     if isinstance(degradation, Rain):
         return true_patches(clean, degradation, block, donors)
     if isinstance(degradation, Noise):
-        noise = np.stack([one.standard_normal(donors.shape[1:]) for one in generators])
+        noise = np.stack([generator.standard_normal(donors.shape[1:]) for generator in generators])
         return (np.clip(donors / 255.0 + noise * (degradation.sigma / 255.0), 0, 1) * 255.0).astype(np.uint8)
     if isinstance(degradation, Bicubic):
         reduced = _cubic(donors, donors.shape[1] // degradation.factor)

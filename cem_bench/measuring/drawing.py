@@ -95,7 +95,7 @@ class Drawing:
             self._remove(error)
             raise
         self.checks = self.bench.yardstick.seconds + self.bench.reach.get("seconds", 0.0)
-        self.beside = [Beside(self.bench.beside(roi), other) for roi, other in beside.items()]
+        self.beside = [Beside(self.bench.beside(roi), store_beside) for roi, store_beside in beside.items()]
         for text in self.bench.refuted:
             self._remove(Refuted(text, text.partition(":")[0], float("nan")))
 
@@ -136,7 +136,7 @@ class Drawing:
                     return taken
                 self._draw(requests, len(self.store.rows) + expected)
         finally:
-            for written in (self.store, *(other.store for other in self.beside)):
+            for written in (self.store, *(beside.store for beside in self.beside)):
                 written.flush()
 
     def _draw(self, requests: list[Request], known: int) -> None:
@@ -147,8 +147,8 @@ class Drawing:
             if outputs is None:
                 return
             self.store.append(self.bench.unit(request, outputs))
-            for other in self.beside:
-                other.take(request, outputs)
+            for beside in self.beside:
+                beside.take(request, outputs)
             self.fresh += _names(request)
             self._engines.add(self.bench.engine.kind)
             self._unproven += _names(request)
@@ -170,8 +170,8 @@ class Drawing:
             prove_untouched(self.bench)
         except MeasureError:
             self.store.remove(self.fresh)
-            for other in self.beside:
-                other.store.remove(other.fresh)
+            for beside in self.beside:
+                beside.store.remove(beside.fresh)
             raise
         drawn = self._unproven + ([] if self.earlier.proven else self.earlier.names)
         stands = {"stands_for": len(self.store.rows), "reach": self.bench.reach}
@@ -183,14 +183,14 @@ class Drawing:
         """Take every draw that a refuted engine may have made out of the store, and say so."""
         names = self.fresh if self.earlier.plain else _names_of(self.store)
         removed = self.store.remove(names) if names else 0
-        for other in getattr(self, "beside", []):
-            removed += other.store.remove(other.fresh) if other.fresh else 0
-            other.fresh.clear()
+        for beside in getattr(self, "beside", []):
+            removed += beside.store.remove(beside.fresh) if beside.fresh else 0
+            beside.fresh.clear()
         self.refuted.append({"engine": error.kind, "difference_db": error.difference, "removed_draws": removed})
         log.warning("cem_bench: %s %d draws were removed from the store.", error, removed)
         self._unproven.clear()
-        kept = set(_names_of(self.store))
-        self.fresh = [name for name in self.fresh if name in kept]
+        stored = set(_names_of(self.store))
+        self.fresh = [name for name in self.fresh if name in stored]
         if not self.earlier.plain:
             self.earlier.names, self.earlier.engines, self.earlier.proven = [], set(), True
         self._engines = set(self.earlier.engines)

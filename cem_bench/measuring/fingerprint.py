@@ -57,17 +57,17 @@ class Fingerprint:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return cls(stored["psnr_db"], stored["restored"], stored["probe"])
 
-    def difference(self, other: Fingerprint) -> tuple[float, float]:
+    def difference(self, stored: Fingerprint) -> tuple[float, float]:
         """Return the largest difference of a PSNR, dB, and of a value, of white."""
-        values = ((self.restored, other.restored), (self.probe, other.probe))
-        return _apart(self.psnr_db, other.psnr_db), max(_apart(*pair) for pair in values)
+        values = ((self.restored, stored.restored), (self.probe, stored.probe))
+        return _apart(self.psnr_db, stored.psnr_db), max(_apart(*pair) for pair in values)
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
-    if one.shape != other.shape:
+def _apart(values: np.ndarray, expected: np.ndarray) -> float:
+    if values.shape != expected.shape:
         return float("inf")
-    known = ~(np.isnan(one) & np.isnan(other))
-    apart = np.nan_to_num(np.abs(one - other)[known], nan=np.inf)
+    known = ~(np.isnan(values) & np.isnan(expected))
+    apart = np.nan_to_num(np.abs(values - expected)[known], nan=np.inf)
     return float(apart.max(initial=0.0))
 
 

@@ -98,8 +98,8 @@ def keep_lam(cell: Cell, measured: Measurement, *, steps: int) -> Path:
     if _steps_of(measured.store.read_file(path.name)) == steps:
         return path
     observation = to_tensor(measured.observation).to(cell.options.device)
-    found = attribution(cell.model.restorer.to(cell.options.device), observation, cell.scene.roi, steps=steps)
-    content = npz(attribution=found.cpu().numpy(), steps=steps, sigma=SIGMA)
+    attributed = attribution(cell.model.restorer.to(cell.options.device), observation, cell.scene.roi, steps=steps)
+    content = npz(attribution=attributed.cpu().numpy(), steps=steps, sigma=SIGMA)
     measured.store.write_files({path.name: content})
     return path
 

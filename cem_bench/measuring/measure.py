@@ -68,7 +68,7 @@ def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     store = stores.own
     with cell.model.forwards():
         drawing = Drawing(cell, store, stores.beside, progress)
-    beside = [(other.bench, other.store) for other in drawing.beside]
+    beside = [(drawn.bench, drawn.store) for drawn in drawing.beside]
     compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside])
     taken, proof = drawing.until_proven()
     bench, tol = drawing.bench, cell.options.threshold

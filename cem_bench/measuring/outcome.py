@@ -96,9 +96,15 @@ def ssim(outputs: Tensor, clean: Tensor) -> Tensor:
     target = clean.cpu().numpy()
     values = [
         structural_similarity(
-            one, target, channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+            output,
+            target,
+            channel_axis=0,
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
         )
-        for one in outputs.double().clamp(0, 1).cpu().numpy()
+        for output in outputs.double().clamp(0, 1).cpu().numpy()
     ]
     return torch.tensor(values, dtype=torch.float64)
 

@@ -171,9 +171,9 @@ def prove_draws_on_all(bench: Bench, drawn: list[Name], progress: Progress) -> d
     def difference(block: int, k: int) -> tuple[float, Tensor]:
         donors, _ = bench.cell.keys.donors(bench.cell.pool, block, k, k + 1)
         patch, side = bench.patches(block, donors, k), bench.cell.scene.block
-        found = psnr_by_block(bench.engine.outputs(bench.input_rect(block), patch)[1:], bench.target, side)
+        psnr = psnr_by_block(bench.engine.outputs(bench.input_rect(block), patch)[1:], bench.target, side)
         plain = psnr_by_block(bench.plain_under(block, patch), bench.target, side)
-        return float((found - plain).abs().max()), patch
+        return float((psnr - plain).abs().max()), patch
 
     return _proof(bench, drawn, None, difference, progress)
 
@@ -188,15 +188,15 @@ def _proof(
     chosen, random = sample(bench, drawn, effects)
     worst = 0.0
     for done, (block, k) in enumerate(chosen, 1):
-        found, patch = difference(block, k)
-        worst = max(worst, found)
-        if not found <= PROOF_DB and bench.cell.options.precision == "fp32":
+        apart, patch = difference(block, k)
+        worst = max(worst, apart)
+        if not apart <= PROOF_DB and bench.cell.options.precision == "fp32":
             first = bench.engine.first_difference(bench.input_rect(block), patch)
             raise Refuted(
-                f"Engine {bench.engine.kind} differs from the full forward by {found:.2e} dB (allowed {PROOF_DB:g}) at "
+                f"Engine {bench.engine.kind} differs from the full forward by {apart:.2e} dB (allowed {PROOF_DB:g}) at "
                 f"block {block}, draw {k}; first op that differs: {first}.",
                 bench.engine.kind,
-                found,
+                apart,
                 (block, k),
             )
         progress(done, len(chosen), "proving")

@@ -35,10 +35,10 @@ def raised(model: Model, rows: Tensor, error: BaseException) -> MeasureError:
         error: what it raised.
     """
     words = (str(error).strip().splitlines() or [""])[0][:200]
-    found = f"{model.name} raised {type(error).__name__} ({words}) on {tuple(rows.shape)} {rows.dtype}"
+    failure = f"{model.name} raised {type(error).__name__} ({words}) on {tuple(rows.shape)} {rows.dtype}"
     expected = "expected an RGB image back for (n, 3, h, w) float32"
     advice = _of_type(model, rows) or _of_arguments(model) or _of_channels(model, rows) or _of_size(model, rows)
-    return MeasureError(f"{found}; {expected}. {advice or 'Call it on such a tensor yourself to see the traceback.'}")
+    return MeasureError(f"{failure}; {expected}. {advice or 'Call it on such a tensor yourself to see the traceback.'}")
 
 
 def _of_type(model: Model, rows: Tensor) -> str:
@@ -59,8 +59,9 @@ def _of_arguments(model: Model) -> str:
         return ""
     needed = [
         name
-        for name, one in parameters.items()
-        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     if len(needed) < 2:
         return ""
@@ -112,11 +113,11 @@ def fault_of(model: Model, rows: Tensor, output: Any, size: tuple[int, int]) -> 
     """
     given, wanted = f"answered {{}} to an input of {tuple(rows.shape)}", (len(rows), 3, *size)
     if not isinstance(output, Tensor):
-        found = f"{given.format(type(output).__name__)}; expected a tensor of {wanted}, one RGB image"
+        fault = f"{given.format(type(output).__name__)}; expected a tensor of {wanted}, one RGB image"
         if not isinstance(output, dict | list | tuple):
-            return f"{found}: return the image"
+            return f"{fault}: return the image"
         pick = f"[{next(iter(output), 'NAME')!r}]" if isinstance(output, dict) else "[-1]"
-        return f"{found}: write as_model(lambda x: network(x){pick}, ...) with the entry that is the image"
+        return f"{fault}: write as_model(lambda x: network(x){pick}, ...) with the entry that is the image"
     shape = tuple(output.shape)
     if not output.dtype.is_floating_point:
         part = ".real" if output.is_complex() else ".float() / 255"

@@ -72,8 +72,8 @@ def probe(cell: Cell, root: Path, progress: Progress = lambda done, total, text:
     unit = few.n * len(blocks)
     work = Work(progress, 2 * unit + 4 * len(steps) * few.n + (len(models) + len(others)) * unit)
 
-    def again(one: Cell, text: str) -> Measurement:
-        return measure(dataclasses.replace(one, rule=few), root, work.stage(text, unit))
+    def again(changed: Cell, text: str) -> Measurement:
+        return measure(dataclasses.replace(changed, rule=few), root, work.stage(text, unit))
 
     measured = measure(cell, root, work.stage("map", 2 * unit))
     effects = np.stack([draws[: 2 * few.n] for draws in measured.store.effects(blocks, outcome).values()])
@@ -84,8 +84,8 @@ def probe(cell: Cell, root: Path, progress: Progress = lambda done, total, text:
         for name, model in models.items()
     }
     # What cannot reach the ROI under one field cannot under another: the network's structure says so.
-    found = [again(one, "other noise fields").store.effects(blocks, outcome) for one in others]
-    fields = [effects[:, : few.n], *(np.stack([draws[: few.n] for draws in one.values()]) for one in found)]
+    drawn = [again(field, "other noise fields").store.effects(blocks, outcome) for field in others]
+    fields = [effects[:, : few.n], *(np.stack([draws[: few.n] for draws in under.values()]) for under in drawn)]
     stacked = np.stack(fields, axis=1) if others else None
     taken, pool, tol = donors[:, : 2 * few.n], len(cell.pool), cell.options.threshold
     return measured, Probes(blocks, effects, taken, pool, randomised, steps, joint, stacked, tol)
@@ -141,10 +141,10 @@ def cascade(cell: Cell, bench: Bench) -> dict[str, Model]:
 
 def order_of_layers(network: nn.Module, rows: torch.Tensor) -> list[str]:
     """Return the names of the modules with weights of their own, in the order in which a forward first runs them."""
-    found: list[str] = []
+    order: list[str] = []
     own = {name: part for name, part in network.named_modules() if any(True for _ in part.parameters(recurse=False))}
     handles = [
-        part.register_forward_pre_hook(lambda *_, name=name: None if name in found else found.append(name))
+        part.register_forward_pre_hook(lambda *_, name=name: None if name in order else order.append(name))
         for name, part in own.items()
     ]
     try:
@@ -153,7 +153,7 @@ def order_of_layers(network: nn.Module, rows: torch.Tensor) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return order
 
 
 def shuffle(layer: nn.Module, name: str) -> None:
@@ -185,22 +185,22 @@ def _all_joint(
     grey = bench.observation.mean(axis=2)
     contrast = {block: float(grey[bench.input_rect(block).slices].std()) for block in blocks}
     draws = range(1, effects.shape[1], 2)
-    found, done = {}, 0
+    joint, done = {}, 0
     for name in orders(half_a, near, contrast):
         # every draw of the random order is another random order: its interval covers them all
         ranked = [orders(half_a, near, contrast, resample_seed=k)[name] for k in draws]
-        said = {"order": name, "ranked": hashlib.sha256(repr(ranked).encode()).hexdigest(), "draws": list(draws)}
-        store = store_of(cell, root, joint=said)
+        facts = {"order": name, "ranked": hashlib.sha256(repr(ranked).encode()).hexdigest(), "draws": list(draws)}
+        store = store_of(cell, root, joint=facts)
         try:
             for count in steps:
                 if not len(store.effects([count], cell.options.outcome)[count]):
-                    store.append(joint_unit(bench, [one[:count] for one in ranked], list(draws)))
+                    store.append(joint_unit(bench, [order[:count] for order in ranked], list(draws)))
                 done += len(draws)
                 progress(done, 4 * len(steps) * len(draws), "drawing")
         finally:
             store.flush()
-        found[name] = np.stack([store.effects(steps, cell.options.outcome)[count] for count in steps])
-    return found
+        joint[name] = np.stack([store.effects(steps, cell.options.outcome)[count] for count in steps])
+    return joint
 
 
 def joint_unit(bench: Bench, chosen: Sequence[Sequence[int]], draws: Sequence[int]) -> dict[str, np.ndarray]:

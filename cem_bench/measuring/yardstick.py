@@ -96,12 +96,12 @@ def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick
     except MeasureError as error:
         batch, one_row = None, f"it does not take several images at once ({type(error.__cause__ or error).__name__})"
     if one_row or batch is None:
-        other = answer(model, calm, size)
+        second = answer(model, calm, size)
         difference = _require_same(model, alone, answer(model, alone, size), first)
     else:
-        other, difference = batch[:1], _apart(batch[1:2], first)
+        second, difference = batch[:1], _apart(batch[1:2], first)
     if fresh is not None:
-        _require_no_memory(model, answer(fresh, calm, size), other)
+        _require_no_memory(model, answer(fresh, calm, size), second)
     forwards = 4 + 2 * bool(one_row) + (fresh is not None)
     return Yardstick(first, one_row, difference, forwards, time.perf_counter() - begun)
 
@@ -145,8 +145,8 @@ def answer_under(model: Model, image: Tensor, size: tuple[int, int], states: lis
     total: Tensor | None = None
     for state in states:
         with common_random_numbers(state):
-            one = answer(model, image[None], size)
-        total = one if total is None else total + one
+            output = answer(model, image[None], size)
+        total = output if total is None else total + output
     assert total is not None
     return total / len(states)
 
@@ -161,8 +161,8 @@ def _copy(model: Model) -> Model | None:
         return None
 
 
-def _apart(one: Tensor, two: Tensor) -> float:
-    return float((one - two).abs().max() / two.abs().max().clamp_min(1e-12))
+def _apart(first: Tensor, second: Tensor) -> float:
+    return float((first - second).abs().max() / second.abs().max().clamp_min(1e-12))
 
 
 def _require_same(model: Model, alone: Tensor, again: Tensor, first: Tensor) -> float:
@@ -172,19 +172,19 @@ def _require_same(model: Model, alone: Tensor, again: Tensor, first: Tensor) -> 
         return difference
     size = (first.shape[-2], first.shape[-1])
     with common_random_numbers(0):
-        one = answer(model, alone, size)
+        first_answer = answer(model, alone, size)
     with common_random_numbers(0):
-        two = answer(model, alone, size)
-    found = (
+        second_answer = answer(model, alone, size)
+    fault = (
         f"{model.name} answers the same image differently from call to call (by {difference:.1e} of its largest value)"
     )
-    if _apart(two, one) <= TOLERANCE:
+    if _apart(second_answer, first_answer) <= TOLERANCE:
         raise MeasureError(
-            f"{found}: it draws random numbers, which would pass for effects. Switch them off (network.eval()), or "
+            f"{fault}: it draws random numbers, which would pass for effects. Switch them off (network.eval()), or "
             "measure under common random numbers with stochastic=K, K draws of the network's own noise per image."
         )
     raise MeasureError(
-        f"{found}, also under the same random numbers: it keeps state between calls, so an image has no answer of its "
+        f"{fault}, also under the same random numbers: it keeps state between calls, so an image has no answer of its "
         "own. Hand over a function that starts afresh: as_model(lambda x: copy.deepcopy(network)(x), ...); "
         "stochastic=K is for networks that draw random numbers, and does not help here."
     )

@@ -40,12 +40,12 @@ def seen(cells: Sequence[StoredCell], draws: Sequence[int]) -> list[StoredCell]:
     """Return the cells, or, where numbers of draws are given, every cell seen at its first n draws."""
     if not draws:
         return list(cells)
-    found = []
+    seen_cells = []
     for cell in cells:
         for n in draws:
             entry = dict(cell.entry) | {"variant": {"draws": n}}
-            found.append(StoredCell(entry, cell.folder, Uniform(n)))
-    return found
+            seen_cells.append(StoredCell(entry, cell.folder, Uniform(n)))
+    return seen_cells
 
 
 def setting_of(variant: str) -> str:
@@ -70,17 +70,17 @@ def setting_table(table: pd.DataFrame) -> pd.DataFrame:
             names = (column, f"{column}_low", f"{column}_high")
             row |= dict(zip(names, over_images(part[column], part["image"], recentred=True), strict=True))
         rows.append(row)
-    found = pd.DataFrame(rows)
-    numbers = pd.to_numeric(found["setting"], errors="coerce")
-    return found.assign(setting=numbers) if numbers.notna().all() else found
+    settings = pd.DataFrame(rows)
+    numbers = pd.to_numeric(settings["setting"], errors="coerce")
+    return settings.assign(setting=numbers) if numbers.notna().all() else settings
 
 
 def figure(table: pd.DataFrame, options: Mapping[str, Any], outcome: str = "psnr") -> Figure:
     """Draw the ablation's quantities against its setting."""
     shown = [(column, label.format(unit=facts_of(outcome).unit)) for column, label in SHOWN]
     name, ordered = SETTINGS[varied(options)]
-    found = setting_table(table).rename(columns={"setting": name})
-    return series_plot(found, name, shown, ordered=ordered)
+    settings = setting_table(table).rename(columns={"setting": name})
+    return series_plot(settings, name, shown, ordered=ordered)
 
 
 def varied(options: Mapping[str, Any]) -> str:
@@ -168,15 +168,15 @@ def agreement(cells: Sequence[StoredCell], *, ends_only: bool) -> pd.DataFrame:
     rows = []
     for group in by_scene.values():
         ordered = sorted(group, key=lambda cell: by_value(setting_of(cell.variant)))
-        for one, other in [(ordered[0], ordered[-1])] if ends_only else combinations(ordered, 2):
-            if one is other or one.grid != other.grid:
+        for left, right in [(ordered[0], ordered[-1])] if ends_only else combinations(ordered, 2):
+            if left is right or left.grid != right.grid:
                 continue
-            live = one.status == maps.MEASURED
-            pairs = np.stack([one.effect_map.effect[live], other.effect_map.effect[live]], axis=1)
-            found = repeatability(pairs, tol=one.entry["tol"])
-            row = {"model": one.model, "image": one.image}
-            row |= {"first": setting_of(one.variant), "second": setting_of(other.variant)}
-            rows.append(row | {"correlation": found.correlation, "flip_rate": found.flip_rate})
+            live = left.status == maps.MEASURED
+            pairs = np.stack([left.effect_map.effect[live], right.effect_map.effect[live]], axis=1)
+            repeat = repeatability(pairs, tol=left.entry["tol"])
+            row = {"model": left.model, "image": left.image}
+            row |= {"first": setting_of(left.variant), "second": setting_of(right.variant)}
+            rows.append(row | {"correlation": repeat.correlation, "flip_rate": repeat.flip_rate})
     return pd.DataFrame(rows)
 
 

@@ -39,9 +39,9 @@ def by_training_and_image(table: pd.DataFrame, claim: Mapping[str, Any]) -> pd.D
     """
     first, second = trainings(claim["first"]), trainings(claim.get("second"))
     rows = {}
-    for number, (model, other) in enumerate(zip(first, second or [None] * len(first), strict=True)):
+    for number, (model, rival) in enumerate(zip(first, second or [None] * len(first), strict=True)):
         values = _values(table, model, claim["quantity"])
-        gap = values if other is None else values - _values(table, other, claim["quantity"])
+        gap = values if rival is None else values - _values(table, rival, claim["quantity"])
         if gap.notna().any():
             rows[number] = gap.dropna().groupby(level="image").mean()
     return pd.DataFrame(rows).T.dropna(axis=1)
@@ -104,8 +104,10 @@ def _verdict(claim: Mapping[str, Any], table: pd.DataFrame, evidence: Evidence, 
     shift, about = threshold(claim), claim.get("about") == "training"
     shifted = Evidence(evidence.low - shift, evidence.high - shift, evidence.p, evidence.trainings, failed.empty)
     margin = claim["margin"] if claim.get("second") else 0.0
-    found = claim_verdict(shifted, claim["expected"], margin, about_training=about, level=1 - level)
-    return found if failed.empty else ClaimVerdict(found.word, f"restores worse than its input: {', '.join(failed)}")
+    verdict = claim_verdict(shifted, claim["expected"], margin, about_training=about, level=1 - level)
+    return (
+        verdict if failed.empty else ClaimVerdict(verdict.word, f"restores worse than its input: {', '.join(failed)}")
+    )
 
 
 def out_of_reach(table: pd.DataFrame, claim: Mapping[str, Any]) -> str:

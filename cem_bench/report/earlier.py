@@ -43,7 +43,7 @@ def with_earlier(table: pd.DataFrame, path: Path, names: Sequence[str]) -> pd.Da
     return pd.concat([part for part in (table, rest) if len(part)] or [table], ignore_index=True)
 
 
-def kept_rows(path: Path, cells: Sequence[StoredCell]) -> pd.DataFrame:
+def rows_lacking(path: Path, cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return the rows of an earlier `cells.csv` whose cells are not among those of the store."""
     earlier = read_table(path)
     if earlier.empty:
@@ -55,11 +55,11 @@ def kept_rows(path: Path, cells: Sequence[StoredCell]) -> pd.DataFrame:
 
 def _by_model(cells: Sequence[StoredCell]) -> dict[str, set[tuple]]:
     """Return what pairs the cells of each model with those of another: KEYS."""
-    found: dict[str, set[tuple]] = {}
+    scenes: dict[str, set[tuple]] = {}
     for cell in cells:
         key = (cell.scene, cell.entry["seed"], cell.variant, cell.image, cell.entry["task"])
-        found.setdefault(cell.model, set()).add(key)
-    return found
+        scenes.setdefault(cell.model, set()).add(key)
+    return scenes
 
 
 def _by_model_of_rows(rows: pd.DataFrame) -> dict[str, set[tuple]]:
@@ -70,33 +70,33 @@ def _by_model_of_rows(rows: pd.DataFrame) -> dict[str, set[tuple]]:
     return {str(model): set(part.itertuples(index=False, name=None)) for model, part in by_model}
 
 
-def whole_decay(path: Path, cells: Sequence[StoredCell], kept: pd.DataFrame) -> pd.DataFrame:
+def whole_decay(path: Path, cells: Sequence[StoredCell], earlier_rows: pd.DataFrame) -> pd.DataFrame:
     """Return the decay curves: of models whose draws are all here, and those of an earlier `decay.csv`.
 
     Args:
         path: of the earlier table.
         cells: of the store.
-        kept: rows of the cells it lacks.
+        earlier_rows: rows of the cells it lacks.
     """
-    if kept.empty:
+    if earlier_rows.empty:
         return decay_table(cells)
-    lacking = set(kept[["model", "task"]].itertuples(index=False, name=None))
+    lacking = set(earlier_rows[["model", "task"]].itertuples(index=False, name=None))
     here = [cell for cell in cells if (cell.model, cell.entry["task"]) not in lacking]
     return with_earlier(decay_table(here) if here else pd.DataFrame(), path, ["label", "task"])
 
 
 def whole_pairs(
-    path: Path, cells: Sequence[StoredCell], kept: pd.DataFrame, pairs: Sequence[Sequence[str]]
+    path: Path, cells: Sequence[StoredCell], earlier_rows: pd.DataFrame, pairs: Sequence[Sequence[str]]
 ) -> pd.DataFrame:
     """Return the differences of the decay curves of pairs, those of pairs that lack draws from an earlier table.
 
     Args:
         path: of the earlier `decay_paired.csv`.
         cells: of the store.
-        kept: rows of the cells it lacks.
+        earlier_rows: rows of the cells it lacks.
         pairs: as `tables.paired_decay_table`.
     """
-    earlier, here, elsewhere = read_table(path), _by_model(cells), _by_model_of_rows(kept)
+    earlier, here, elsewhere = read_table(path), _by_model(cells), _by_model_of_rows(earlier_rows)
     parts = []
     for pair in pairs:
         before = earlier[(earlier["first"] == pair[0]) & (earlier["second"] == pair[1])] if len(earlier) else earlier

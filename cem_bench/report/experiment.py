@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cem_bench.report import ablations, lam_agreement
-from cem_bench.report.earlier import kept_rows, whole_decay, whole_pairs, with_earlier
+from cem_bench.report.earlier import rows_lacking, whole_decay, whole_pairs, with_earlier
 from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store.cells import StoredCell, read_cells
 from cem_bench.store.outcomes import OutcomeFacts, facts_of
@@ -148,7 +148,7 @@ def read_experiment(name: str, output: Path) -> Experiment:
     cells = ablations.seen(measured, options.get("draws") or ())
     folder, pairs = output / name, options.get("pairs") or ()
     # an ablation compares maps of one machine's draws with each other: it needs them all
-    earlier = pd.DataFrame() if ablations.varied(options) else kept_rows(folder / "cells.csv", cells)
+    earlier = pd.DataFrame() if ablations.varied(options) else rows_lacking(folder / "cells.csv", cells)
     table = cells_table(cells, earlier, listed)
     return Experiment(
         name=name,

@@ -94,11 +94,11 @@ def agreement_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def rank_r(one: np.ndarray, two: np.ndarray) -> float:
+def rank_r(first: np.ndarray, second: np.ndarray) -> float:
     """Return Spearman's rank correlation; NaN without spread."""
-    if np.ptp(one) == 0 or np.ptp(two) == 0:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(two))[0, 1])
+    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
 
 
 def agreement_plot(table: pd.DataFrame) -> Figure:

@@ -44,12 +44,12 @@ def publish_matrix(matrix: EffectMatrix, record: dict[str, Any], folder: Path) -
 
 def _decay_figure(matrix: EffectMatrix, record: dict[str, Any]) -> Figure:
     decay = matrix.decay()
-    other = decay[decay["distance_px"] > 0]
+    rings = decay[decay["distance_px"] > 0]
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot(other["distance_px"], other["mass_db"], color="black", marker="o", markersize=3, label="absolute")
-    axes.plot(other["distance_px"], other["positive_db"], color="#c1272d", label="positive")
-    axes.plot(other["distance_px"], other["negative_db"], color="#2e5fa3", label="negative")
+    axes.plot(rings["distance_px"], rings["mass_db"], color="black", marker="o", markersize=3, label="absolute")
+    axes.plot(rings["distance_px"], rings["positive_db"], color="#c1272d", label="positive")
+    axes.plot(rings["distance_px"], rings["negative_db"], color="#2e5fa3", label="negative")
     for share, name in ((0.5, "r50"), (0.9, "r90")):
         radius = matrix.radius_px(share)
         axes.axvline(radius, color="0.6", linestyle=":")

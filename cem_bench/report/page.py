@@ -74,7 +74,7 @@ def _tables(experiment: Experiment) -> dict[str, pd.DataFrame | None]:
     """Return the tables behind the summary, None where the experiment has no such one."""
     options = experiment.options
     pairs = agreement(experiment.cells, ends_only=is_by_size(options)) if varied(options) else pd.DataFrame()
-    found = {
+    tables = {
         "coloured": printed.coloured(coloured_table(experiment.cells)) if options.get("verdicts") else None,
         "agreement": printed.agreement(pairs),
         "areas": printed.areas(_areas(experiment)) if varied(options) and pairs.empty else None,
@@ -83,7 +83,7 @@ def _tables(experiment: Experiment) -> dict[str, pd.DataFrame | None]:
         "paired": printed.paired(experiment.paired, experiment.outcome),
         "rings": printed.rings(experiment.paired_decay),
     }
-    return {name: rows if rows is not None and len(rows) else None for name, rows in found.items()}
+    return {name: rows if rows is not None and len(rows) else None for name, rows in tables.items()}
 
 
 def _refused(experiment: Experiment) -> list[str]:

@@ -65,8 +65,8 @@ def summary(
     left_out = set() if uneven(table) else {"psnr_gain_db"}
     left_out |= {"task"} if width != "page" and table["task"].nunique() == 1 else set()
     left_out |= {"images_better"} if table["images_better"].isna().all() else set()
-    kept = [name for name in names if name not in left_out]
-    heads = {name: column(name, outcome).title for name in kept}
+    shown_names = [name for name in names if name not in left_out]
+    heads = {name: column(name, outcome).title for name in shown_names}
     rows = table.to_dict("records")
     return pd.DataFrame([{head: _cell(row, name, outcome) for name, head in heads.items()} for row in rows])
 
@@ -191,8 +191,8 @@ def ranks(table: pd.DataFrame) -> pd.DataFrame:
     correlations = means.groupby("image")[columns].corr("spearman")["r90_px"].unstack()
     rows = []
     for name, title in (("psnr_roi_db", "PSNR of the ROI"), ("harm", "share of the effect that harms")):
-        found = over_images(correlations[name].rename("rank"), correlations.index.to_series())
-        spread = [f"{end:+.2f}" for end in found]
+        interval = over_images(correlations[name].rename("rank"), correlations.index.to_series())
+        spread = [f"{end:+.2f}" for end in interval]
         text = Markdown(f"{spread[0]} [{spread[1]}, {spread[2]}]")
         rows.append({"quantity": title, "Spearman's r": text, "networks": means.index.get_level_values(1).nunique()})
     return pd.DataFrame(rows).assign(images=len(correlations))

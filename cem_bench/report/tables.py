@@ -37,18 +37,18 @@ AVERAGED = (
 
 
 def cells_table(
-    cells: Sequence[StoredCell], kept: pd.DataFrame | None = None, listed: Sequence[str] = ()
+    cells: Sequence[StoredCell], earlier_rows: pd.DataFrame | None = None, listed: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return one row a cell, sorted by task, model, variant (numbers by value) and scene.
 
     Args:
         cells: of the store.
-        kept: rows of further cells, see `kept.kept_rows`.
+        earlier_rows: rows of further cells, see `earlier.rows_lacking`.
         listed: order of the models; others come behind, as they first appear.
     """
     table = pd.DataFrame([measure_cell(cell) for cell in cells])
-    if kept is not None and len(kept):
-        table = pd.concat([table, kept.drop(columns="psnr_gain_db")], ignore_index=True)
+    if earlier_rows is not None and len(earlier_rows):
+        table = pd.concat([table, earlier_rows.drop(columns="psnr_gain_db")], ignore_index=True)
     table.insert(0, "psnr_gain_db", table["psnr_roi_db"] - beside(table))
     rank = {model: at for at, model in enumerate(dict.fromkeys([*listed, *table["model"]]))}
 
@@ -136,21 +136,21 @@ def decay_table(cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return the cross-fit |effect| of a block by its distance to the ROI, by model, variant and task."""
     curves = decay_curves(cells).sort_values("task", kind="stable")  # as in the summary: labels keep their colours
     curves["label"] = [label(model, variant) for model, variant in zip(curves["model"], curves["variant"], strict=True)]
-    found = []
+    rows = []
     for (task, name, at), part in curves.groupby(["task", "label", "distance_px"], sort=False):
         row = {"label": name, "task": task, "distance_px": at, "images": part["image"].nunique()}
-        found.append(row | _spread("size_db", over_images(part["size_db"], part["image"])))
-    return pd.DataFrame(found)
+        rows.append(row | _spread("size_db", over_images(part["size_db"], part["image"])))
+    return pd.DataFrame(rows)
 
 
 def decay_curves(cells: Sequence[StoredCell]) -> pd.DataFrame:
     """Return one row a cell and ring: mean cross-fit |effect| of the ring's blocks, dB."""
     rows = []
     for cell in cells:
-        said = {"model": cell.model, "scene": cell.scene, "seed": cell.entry["seed"], "variant": cell.variant}
-        said |= {"image": cell.image, "task": cell.entry["task"]}
+        head = {"model": cell.model, "scene": cell.scene, "seed": cell.entry["seed"], "variant": cell.variant}
+        head |= {"image": cell.image, "task": cell.entry["task"]}
         curve = zip(*decay(*ring_sizes(cell)), strict=True)
-        rows += [{**said, "distance_px": int(at), "size_db": float(size)} for at, size in curve]
+        rows += [{**head, "distance_px": int(at), "size_db": float(size)} for at, size in curve]
     return pd.DataFrame(rows)
 
 
@@ -168,20 +168,24 @@ def paired_decay_table(cells: Sequence[StoredCell], pairs: Sequence[Sequence[str
     """
     curves, rows = decay_curves(cells), []
     for first, second in pairs:
-        one, two = (
+        curves_first, curves_second = (
             curves[curves["model"] == name].pivot_table("size_db", KEYS, "distance_px") for name in (first, second)
         )
-        both = one.index.intersection(two.index)
-        kept = one.loc[both].dropna(axis=1).columns.intersection(two.loc[both].dropna(axis=1).columns)
-        if not len(both) or not len(kept):
+        both = curves_first.index.intersection(curves_second.index)
+        rings = (
+            curves_first.loc[both].dropna(axis=1).columns.intersection(curves_second.loc[both].dropna(axis=1).columns)
+        )
+        if not len(both) or not len(rings):
             continue
         images = both.get_level_values("image").to_numpy(str)
-        found = compare_decay(one.loc[both, kept], two.loc[both, kept], images)
-        ends = np.where(np.isfinite([found.low, found.high]), [found.low, found.high], np.nan)
-        means = [part.loc[both, kept].groupby(images).mean().mean().to_numpy() for part in (one, two)]
-        said = {"first": first, "second": second, "p": found.p, "images": found.clusters}
-        values = zip(kept.astype(int), *means, found.gap, *ends, found.p_ring, strict=True)
-        rows += [said | dict(zip(RING_COLUMNS, row, strict=True)) for row in values]
+        gaps = compare_decay(curves_first.loc[both, rings], curves_second.loc[both, rings], images)
+        ends = np.where(np.isfinite([gaps.low, gaps.high]), [gaps.low, gaps.high], np.nan)
+        means = [
+            part.loc[both, rings].groupby(images).mean().mean().to_numpy() for part in (curves_first, curves_second)
+        ]
+        head = {"first": first, "second": second, "p": gaps.p, "images": gaps.clusters}
+        values = zip(rings.astype(int), *means, gaps.gap, *ends, gaps.p_ring, strict=True)
+        rows += [head | dict(zip(RING_COLUMNS, row, strict=True)) for row in values]
     return pd.DataFrame(rows, columns=["first", "second", *RING_COLUMNS, "p", "images"])
 
 
@@ -200,18 +204,18 @@ def paired_table(table: pd.DataFrame, pairs: Sequence[Sequence[str]], columns: S
     rows = []
     for first, second in pairs:
         for column in columns:
-            found = difference(table, first, second, column)
-            if found:
-                rows.append({"first": first, "second": second, "quantity": column, **found})
+            estimate = difference(table, first, second, column)
+            if estimate:
+                rows.append({"first": first, "second": second, "quantity": column, **estimate})
     return pd.DataFrame(rows, columns=["first", "second", "quantity", "estimate", "low", "high", "p", "images"])
 
 
 def difference(table: pd.DataFrame, first: str, second: str, column: str) -> dict[str, float]:
     """Return estimate, interval, p and number of images of one paired difference; empty without a common cell."""
-    one, other = (table[table["model"] == name].set_index(KEYS)[column] for name in (first, second))
-    gap = (one - other).dropna()
+    values_first, values_second = (table[table["model"] == name].set_index(KEYS)[column] for name in (first, second))
+    gap = (values_first - values_second).dropna()
     if gap.empty:
         return {}
-    found = cluster_test(gap.to_numpy(float), gap.index.get_level_values("image").to_numpy(str))
-    low, high = (end if np.isfinite(end) else np.nan for end in (found.low, found.high))
-    return {"estimate": found.mean, "low": low, "high": high, "p": found.p, "images": found.clusters}
+    test = cluster_test(gap.to_numpy(float), gap.index.get_level_values("image").to_numpy(str))
+    low, high = (end if np.isfinite(end) else np.nan for end in (test.low, test.high))
+    return {"estimate": test.mean, "low": low, "high": high, "p": test.p, "images": test.clusters}

@@ -40,7 +40,7 @@ MAPS_SHOWN = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Findings:
     """What the probes of one map came to.
 
     Attributes:
@@ -58,7 +58,7 @@ class Found:
     noise: NoiseShare | None
 
 
-def judge(probes: Probes) -> Found:
+def judge(probes: Probes) -> Findings:
     """Return the statistics of a map's validity."""
     effects, tol, joint = probes.effects, probes.tol, probes.joint
     draws = np.stack([effects[:, ::2].mean(axis=1), effects[:, 1::2].mean(axis=1)], axis=1)
@@ -66,57 +66,61 @@ def judge(probes: Probes) -> Found:
     pairs = {"donor pool": pool, "draws": draws}
     if probes.fields is not None:
         pairs["noise fields"] = probes.fields[:, :2].mean(axis=2)
-    randomised = {name: one.effect.ravel()[list(probes.blocks)] for name, one in probes.randomised.items()}
-    return Found(
+    randomised = {
+        name: effect_map.effect.ravel()[list(probes.blocks)] for name, effect_map in probes.randomised.items()
+    }
+    return Findings(
         randomisation(effects.mean(axis=1), draws, randomised, tol=tol),
-        {name: deletion_curve(probes.steps, one) for name, one in joint.items()},
-        {name: deletion_gap(joint["map"], one) for name, one in joint.items() if name != "map"},
+        {name: deletion_curve(probes.steps, effects) for name, effects in joint.items()},
+        {name: deletion_gap(joint["map"], effects) for name, effects in joint.items() if name != "map"},
         {name: repeatability(pair, tol=tol) for name, pair in pairs.items()},
         None if probes.fields is None else noise_share(probes.fields),
     )
 
 
-def table_of(found: Found) -> pd.DataFrame:
+def table_of(findings: Findings) -> pd.DataFrame:
     """Return every number of the page: part, item, quantity, value, low, high, p; NaN where there is none."""
     rows: list[dict[str, Any]] = []
 
     def add(part: str, item: str, quantity: str, value: float, *ends: float, p: float = np.nan) -> None:
         low, high = ends or (np.nan, np.nan)
-        said = {"part": part, "item": item, "quantity": quantity}
-        rows.append(said | {"value": value, "low": low, "high": high, "p": p})
+        head = {"part": part, "item": item, "quantity": quantity}
+        rows.append(head | {"value": value, "low": low, "high": high, "p": p})
 
-    weights = found.weights
+    weights = findings.weights
     for index, stage in enumerate(weights.stages):
         ends = (weights.low[index], weights.high[index])
         add("random weights", stage, "rank correlation", weights.spearman[index], *ends)
         add("random weights", stage, "class agreement", weights.agreement[index])
-    for name, curve in found.curves.items():
+    for name, curve in findings.curves.items():
         for step, count in enumerate(curve.blocks):
             effect = curve.effect
             ends = (float(effect.low[step]), float(effect.high[step]))
             add("blocks together", name, f"effect of {count} blocks, dB", float(effect.mean[step]), *ends)
         add("blocks together", name, "mean over steps, dB", *(float(x) for x in _estimate(curve.area)))
-    for name, gap in found.gaps.items():
+    for name, gap in findings.gaps.items():
         add("blocks together", f"map - {name}", "mean over steps, dB", gap.mean, gap.low, gap.high, p=gap.p)
-    for part, one in found.halves.items():
-        add(part, "two halves", "class flips", one.flip_rate)
-        add(part, "two halves", "ICC", one.icc)
-        add(part, "two halves", "correlation", one.correlation, one.low, one.high)
-    noise = found.noise
+    for part, half in findings.halves.items():
+        add(part, "two halves", "class flips", half.flip_rate)
+        add(part, "two halves", "ICC", half.icc)
+        add(part, "two halves", "correlation", half.correlation, half.low, half.high)
+    noise = findings.noise
     if noise is not None:
         add("noise fields", f"{len(noise.by_block)} blocks", "share of variance", noise.whole, noise.low, noise.high)
     return pd.DataFrame(rows)
 
 
-def _estimate(one: Any) -> tuple[float, float, float]:
-    return one.mean, one.low, one.high
+def _estimate(interval: Any) -> tuple[float, float, float]:
+    return interval.mean, interval.low, interval.high
 
 
-def figure_of(found: Found, probes: Probes, truth: EffectMap, scene: tuple[np.ndarray, Rect], look: Look) -> Figure:
+def figure_of(
+    findings: Findings, probes: Probes, truth: EffectMap, scene: tuple[np.ndarray, Rect], look: Look
+) -> Figure:
     """Draw the maps under randomised weights, their likeness, the joint deletion curves, and the advantage over nulls.
 
     Args:
-        found: of `judge`.
+        findings: of `judge`.
         probes: what it was judged by.
         truth: the map itself.
         scene: image to draw on, (H, W, 3) uint8, and the ROI in its pixels.
@@ -129,12 +133,12 @@ def figure_of(found: Found, probes: Probes, truth: EffectMap, scene: tuple[np.nd
         top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.25))  # pyright: ignore[reportGeneralTypeIssues]
         panels = top.subplots(1, len(shown) + 1)
         titled = [("true weights", truth), *((f"{name}\nshuffled", probes.randomised[name]) for name in shown)]
-        for axis, (title, one) in zip(panels, titled, strict=True):
-            draw_map(axis, one, *scene, look)
+        for axis, (title, effect_map) in zip(panels, titled, strict=True):
+            draw_map(axis, effect_map, *scene, look)
             axis.set_title(title, fontsize=8)
         left, right = bottom.subplots(1, 2)
-        _likeness(left, found.weights)
-        _curves(right, found.curves)
+        _likeness(left, findings.weights)
+        _curves(right, findings.curves)
     return figure
 
 
@@ -218,17 +222,17 @@ def page_of(table: pd.DataFrame, record: Mapping[str, Any], command: str) -> str
     )
 
 
-def write_page(folder: Path, found: Found, figure: Figure, record: Mapping[str, Any], command: str) -> list[Path]:
+def write_page(folder: Path, findings: Findings, figure: Figure, record: Mapping[str, Any], command: str) -> list[Path]:
     """Write page, table, figure and record of one model and scene.
 
     Args:
         folder: where to.
-        found: of `judge`.
+        findings: of `judge`.
         figure: of `figure_of`.
         record: of the map's measurement.
         command: that makes the page again.
     """
-    table = table_of(found)
+    table = table_of(findings)
     write_atomically(folder / "validity.csv", table.to_csv(index=False, float_format="%.6g").encode())
     write_atomically(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
     figures = save_figure(figure, folder / "validity")

@@ -62,8 +62,8 @@ def publish(
     """
     stem = folder / cell_name(cell, measured.store.key)
     effect_map, roi = measured.effect_map, cell.scene.roi
-    said = {**measured.record, "command": shlex.join(["python", "-m", "cem_bench", *overrides])}
-    write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(said, indent=2) + "\n").encode())
+    record = {**measured.record, "command": shlex.join(["python", "-m", "cem_bench", *overrides])}
+    write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(record, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
     effect: Any = {effect_name(cell.options.facts): effect_map.effect}
     content = npz(

@@ -30,8 +30,8 @@ def catch_signals() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)  # what waits is being written: that takes a moment and must not be cut
+    for name in SIGNALS:
+        signal.signal(name, signal.SIG_IGN)  # what waits is being written: that takes a moment and must not be cut
     raise Stopped(number)
 
 

@@ -74,7 +74,9 @@ def verify(output: Path, experiment: str, sample: int, sample_seed: int = 0) -> 
             continue
         remade, worst = remade + count, max(worst, largest)
         faults += [Damage(path, line) for line in lines]
-    return Verified(walked, rows, remade, worst, tuple(skipped), tuple(f"{item.path}: {item.reason}" for item in faults))
+    return Verified(
+        walked, rows, remade, worst, tuple(skipped), tuple(f"{item.path}: {item.reason}" for item in faults)
+    )
 
 
 def _sample(output: Path, experiment: str, sample: int, sample_seed: int) -> list[tuple[Path, pd.DataFrame]]:

@@ -133,8 +133,8 @@ class Sequential:
         halves = np.zeros(len(effects))
         tol = self.region if self.half_width is None else None
         for places, draws, strata in by_length(effects, labels):
-            one = interval(draws, strata, self.confidence, looks=self.looks, tol=tol, count=strata_count(labels))
-            halves[places] = (one.high - one.low) / 2
+            ends = interval(draws, strata, self.confidence, looks=self.looks, tol=tol, count=strata_count(labels))
+            halves[places] = (ends.high - ends.low) / 2
         return dict(zip(effects, halves.tolist(), strict=True))
 
     def _more(self, draws: Effects, half: float) -> float:

@@ -73,13 +73,13 @@ class ClusterTest:
 
 
 def difference_table(
-    one: Mapping[int, Array], two: Mapping[int, Array], *, tol: float = 0.01, level: float = 0.05
+    first: Mapping[int, Array], second: Mapping[int, Array], *, tol: float = 0.01, level: float = 0.05
 ) -> BlockTable:
     """Return estimate, interval and verdict of the difference of two models' effects, block by block.
 
     Args:
-        one: block to effects of the first model, dB; draw k of both has the same donor and noise.
-        two: the same of the second model.
+        first: block to effects of the first model, dB; draw k of both has the same donor and noise.
+        second: the same of the second model.
         tol: half-width of the region of no difference, dB.
         level: false discovery rate.
 
@@ -92,9 +92,9 @@ def difference_table(
 
     Source: paired differences, Student 1908, doi 10.1093/biomet/6.1.1.
     """
-    shared = [block for block in one if block in two]
-    lengths = {block: min(len(one[block]), len(two[block])) for block in shared}
-    return block_table({b: one[b][: lengths[b]] - two[b][: lengths[b]] for b in shared}, tol=tol, level=level)
+    shared = [block for block in first if block in second]
+    lengths = {block: min(len(first[block]), len(second[block])) for block in shared}
+    return block_table({b: first[b][: lengths[b]] - second[b][: lengths[b]] for b in shared}, tol=tol, level=level)
 
 
 def cluster_mean(
@@ -141,8 +141,8 @@ def cluster_mean(
     low, high = student = _ends(mean, error, scale, stats.t.ppf(tails, count - 1))
     if count >= RESAMPLED:
         own, plain = (
-            _ends(mean, error, one, np.quantile(studentised(means, resample_seed, one), tails, method="nearest"))
-            for one in (scale, ANY)
+            _ends(mean, error, choice, np.quantile(studentised(means, resample_seed, choice), tails, method="nearest"))
+            for choice in (scale, ANY)
         )
         low, high = max(own[0], min(plain[0], student[0])), min(own[1], max(plain[1], student[1]))
     return ClusterMean(mean, low, high, count)
@@ -150,7 +150,7 @@ def cluster_mean(
 
 def _ends(mean: float, error: float, scale: Scale, far: Array) -> tuple[float, float]:
     """Return the ends of an interval from the least and the largest studentised distance, made on a scale."""
-    least, most = (float(scale.stretched(mean) - one * error * scale.slope(mean)) for one in far)
+    least, most = (float(scale.stretched(mean) - quantile * error * scale.slope(mean)) for quantile in far)
     return scale.back(most), scale.back(least)
 
 
@@ -180,10 +180,10 @@ def cluster_means(values: ArrayLike, clusters: ArrayLike) -> Array:
     Raises:
         ValueError: if a value is not finite, or the shapes differ.
     """
-    found, names = checked(values), np.asarray(clusters)
-    if found.shape != names.shape:
-        raise ValueError(f"values and clusters must be alike: got shapes {found.shape} and {names.shape}")
-    return np.array([found[names == name].mean() for name in np.unique(names)])
+    numbers, names = checked(values), np.asarray(clusters)
+    if numbers.shape != names.shape:
+        raise ValueError(f"values and clusters must be alike: got shapes {numbers.shape} and {names.shape}")
+    return np.array([numbers[names == name].mean() for name in np.unique(names)])
 
 
 def cluster_test(
@@ -209,11 +209,11 @@ def cluster_test(
 
     Source: `cluster_mean`, `sign_flip`.
     """
-    one = cluster_mean(differences, clusters, confidence=confidence, resample_seed=resample_seed)
+    mean = cluster_mean(differences, clusters, confidence=confidence, resample_seed=resample_seed)
     p = sign_flip(cluster_means(differences, clusters), resample_seed)
     sure = p <= 1 - confidence
-    verdict = "positive" if sure and one.low > 0 else "negative" if sure and one.high < 0 else "undecided"
-    return ClusterTest(one.mean, one.low, one.high, one.clusters, p, verdict)
+    verdict = "positive" if sure and mean.low > 0 else "negative" if sure and mean.high < 0 else "undecided"
+    return ClusterTest(mean.mean, mean.low, mean.high, mean.clusters, p, verdict)
 
 
 def crossed_mean(table: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0) -> ClusterMean:
@@ -246,5 +246,5 @@ def crossed_mean(table: ArrayLike, *, confidence: float = 0.95, resample_seed: i
     pieces = [(float(values.mean(axis=axis).var(ddof=1)) / n, n - 1) for axis, n in ((0, images), (1, trainings))]
     variance = sum(piece for piece, _ in pieces)
     df = variance**2 / max(sum(piece**2 / free for piece, free in pieces), np.finfo(float).tiny)
-    found = from_moments(np.array(values.mean()), np.array(variance**0.5), np.array(df), values.size, confidence)
-    return ClusterMean(float(found.mean), float(found.low), float(found.high), images)
+    ends = from_moments(np.array(values.mean()), np.array(variance**0.5), np.array(df), values.size, confidence)
+    return ClusterMean(float(ends.mean), float(ends.low), float(ends.high), images)

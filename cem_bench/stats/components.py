@@ -57,8 +57,8 @@ def components(effects: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
     rng = np.random.Generator(np.random.Philox(0))
     means = np.stack([pairs[rng.integers(len(pairs), size=len(pairs))].mean(axis=0) for _ in range(RESAMPLES)])
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    found: dict[str, Any] = {"blocks": len(pairs)}
+    facts: dict[str, Any] = {"blocks": len(pairs)}
     for place, name in enumerate(("donors", "network")):
-        found[f"{name}_db2"] = float(pairs[:, place].mean())
-        found[f"{name}_db2_interval_95"] = [float(low[place]), float(high[place])]
-    return found
+        facts[f"{name}_db2"] = float(pairs[:, place].mean())
+        facts[f"{name}_db2_interval_95"] = [float(low[place]), float(high[place])]
+    return facts

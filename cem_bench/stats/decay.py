@@ -57,13 +57,13 @@ def decay(sizes: ArrayLike, distance: ArrayLike) -> tuple[Array, Array]:
 
 
 def compare_decay(
-    one: ArrayLike, two: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0
+    first: ArrayLike, second: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0
 ) -> DecayComparison:
     """Return the difference of two models' decay curves over the scenes that both have.
 
     Args:
-        one: (scenes, rings) curves of the first model by scene (`decay`), dB, the same rings in every scene.
-        two: the same of the second model; shared donors and noise make the pairs.
+        first: (scenes, rings) curves of the first model by scene (`decay`), dB, the same rings in every scene.
+        second: the same of the second model; shared donors and noise make the pairs.
         clusters: (scenes,) image of each scene; ROIs of one image are one cluster.
         confidence: with which the band holds the whole true curve, in (0, 1).
         resample_seed: names resamples and flips.
@@ -83,7 +83,7 @@ def compare_decay(
         1993, ch. 12); sign flips with the largest over the rings, Westfall and Young 1993, 2.5 (family-wise error).
     """
     check_confidence(confidence)
-    gaps = checked(one) - checked(two)
+    gaps = checked(first) - checked(second)
     if gaps.ndim != 2 or len(gaps) != len(np.asarray(clusters)) or not len(gaps):
         scenes = len(np.asarray(clusters))
         raise ValueError(f"expected (scenes, rings) for {scenes} scenes, 1 or more, got {gaps.shape}")

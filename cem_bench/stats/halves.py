@@ -86,16 +86,16 @@ def halves(effects: Mapping[int, Array], rng: np.random.Generator | None = None)
     """
     rows = list(effects.values())
     counts = np.array([len(draws) for draws in rows], dtype=np.int64)
-    found = np.full((2, len(counts)), np.nan)
+    means = np.full((2, len(counts)), np.nan)
     for count in np.unique(counts[counts > 0]):
         # Blocks of one length are one array: a map of a thousand blocks costs a few vector operations.
         members = np.flatnonzero(counts == count)
-        draws = checked(np.stack([rows[member] for member in members]))
+        draws = checked(np.stack([rows[block] for block in members]))
         for side, part in enumerate((draws[:, 0::2], draws[:, 1::2])):
             taken = part if rng is None else _resampled(part, draws, rng)
             if taken.shape[1]:
-                found[side, members] = taken.mean(axis=1)
-    return Halves(found[0], found[1], counts.astype(np.float64))
+                means[side, members] = taken.mean(axis=1)
+    return Halves(means[0], means[1], counts.astype(np.float64))
 
 
 def _resampled(part: Array, whole: Array, rng: np.random.Generator) -> Array:

@@ -136,11 +136,11 @@ def p_values_over_looks(
     if not looks:
         return p_values(interval(draws, labels, count=count), tol)
     shape = draws.shape[:-1]
-    found = PValues(np.ones(shape), np.ones(shape), np.zeros(shape, np.int64))
+    strongest = PValues(np.ones(shape), np.ones(shape), np.zeros(shape, np.int64))
     for look in [look for look in looks if look <= draws.shape[-1]]:
         strata = None if labels is None else labels[..., :look]
-        found = stronger(found, look_p_values(draws[..., :look], tol, looks, strata, count))
-    return found
+        strongest = stronger(strongest, look_p_values(draws[..., :look], tol, looks, strata, count))
+    return strongest
 
 
 def look_p_values(
@@ -170,20 +170,20 @@ def look_p_values(
 
     Source: `verdicts.p_values`; CALM is our own, tuned and measured in results/statistics.
     """
-    one = p_values(interval(draws, labels, count=count), tol)
+    now = p_values(interval(draws, labels, count=count), tol)
     n, largest = draws.shape[-1], np.abs(draws).max(axis=-1, initial=0.0)
     part = next((part for least, part in CALM if n < least), np.inf)
     unable = sum(look < CALM[-1][0] for look in looks[:-1])
     share = 1 + unable if n >= looks[-1] else int(n >= CALM[-1][0])
-    effect = np.minimum(one.effect * len(looks) / share, 1.0) if share else np.ones_like(one.effect)
-    none = np.where(largest <= calm * part * tol, np.minimum(one.none * len(looks), 1.0), 1.0)
-    return PValues(effect, none, one.sign)
+    effect = np.minimum(now.effect * len(looks) / share, 1.0) if share else np.ones_like(now.effect)
+    none = np.where(largest <= calm * part * tol, np.minimum(now.none * len(looks), 1.0), 1.0)
+    return PValues(effect, none, now.sign)
 
 
-def stronger(one: PValues, two: PValues) -> PValues:
+def stronger(first: PValues, second: PValues) -> PValues:
     """Return the smaller p-values of two looks; the sign belongs to the look that makes the claim."""
-    sign = np.where((two.effect < one.effect) | (one.sign == 0), two.sign, one.sign)
-    return PValues(np.minimum(one.effect, two.effect), np.minimum(one.none, two.none), sign)
+    sign = np.where((second.effect < first.effect) | (first.sign == 0), second.sign, first.sign)
+    return PValues(np.minimum(first.effect, second.effect), np.minimum(first.none, second.none), sign)
 
 
 def interval(

@@ -147,12 +147,12 @@ def deletion_curve(blocks: ArrayLike, joint: ArrayLike, confidence: float = 0.95
     return DeletionCurve(counts, t_interval(effects, confidence), t_interval(effects.mean(axis=0), confidence))
 
 
-def deletion_gap(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> DeletionGap:
+def deletion_gap(first_order: ArrayLike, second_order: ArrayLike, confidence: float = 0.95) -> DeletionGap:
     """Return the paired difference of two orders' joint deletion curves.
 
     Args:
-        one: (steps, n) joint effects of the map's order, dB.
-        other: (steps, n) of another order with the same numbers of blocks, and the same donors in draw k.
+        first_order: (steps, n) joint effects of the map's order, dB.
+        second_order: (steps, n) of another order with the same numbers of blocks, and the same donors in draw k.
         confidence: of the interval, in (0, 1).
 
     Returns:
@@ -167,15 +167,15 @@ def deletion_gap(one: ArrayLike, other: ArrayLike, confidence: float = 0.95) -> 
 
     Source: Student's interval as `estimates.t_interval`; sign flips as `compare.sign_flip`. Draws are independent.
     """
-    first, second = checked(one), checked(other)
+    first, second = checked(first_order), checked(second_order)
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(f"expected two arrays (steps, draws) alike, got {first.shape} and {second.shape}")
     gaps = (first - second).mean(axis=0)
-    found = t_interval(gaps, confidence)
+    gap = t_interval(gaps, confidence)
     p, level = sign_flip(gaps), 1 - confidence
-    side = "better" if found.low > 0 else "worse" if found.high < 0 else "undecided"
+    side = "better" if gap.low > 0 else "worse" if gap.high < 0 else "undecided"
     verdict = "too few draws" if 2 / 2**gaps.size > level else side if p <= level else "undecided"
-    return DeletionGap(float(found.mean), float(found.low), float(found.high), p, int(gaps.size), verdict)
+    return DeletionGap(float(gap.mean), float(gap.low), float(gap.high), p, int(gaps.size), verdict)
 
 
 def pool_halves(
@@ -236,7 +236,7 @@ def randomisation(
     """
     check_confidence(confidence)
     true, pair = checked(means), checked(halves)
-    compared = [(true, checked(one)) for one in randomised.values()] + [(pair[:, 0], pair[:, 1])]
+    compared = [(true, checked(effects)) for effects in randomised.values()] + [(pair[:, 0], pair[:, 1])]
     rho = np.array([_rank_correlation(*two) for two in compared])
     reach = stats.norm.ppf((1 + confidence) / 2) * np.sqrt(1.06 / max(len(true) - 3, 1))
     centre = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
@@ -245,10 +245,10 @@ def randomisation(
     return Randomisation(stages, rho, np.tanh(centre - reach), np.tanh(centre + reach), np.array(agreement))
 
 
-def _rank_correlation(one: Array, two: Array) -> float:
-    if len(one) < 4 or np.ptp(one) == 0 or np.ptp(two) == 0:
+def _rank_correlation(first: Array, second: Array) -> float:
+    if len(first) < 4 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    return float(stats.spearmanr(one, two).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    return float(stats.spearmanr(first, second).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def noise_share(effects: ArrayLike, *, confidence: float = 0.95, resample_seed: int = 0) -> NoiseShare:

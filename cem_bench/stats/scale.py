@@ -26,19 +26,19 @@ class Scale:
 
     def stretched(self, values: ArrayLike) -> Array:
         """Return values on the scale without ends; infinite at an end of the range and past it."""
-        found = np.asarray(values, dtype=np.float64)
+        numbers = np.asarray(values, dtype=np.float64)
         if np.isinf(self.low) and np.isinf(self.high):
-            return found
+            return numbers
         with np.errstate(divide="ignore"):
-            above = np.log(np.maximum(found - self.low, 0)) if np.isfinite(self.low) else np.zeros_like(found)
-            below = np.log(np.maximum(self.high - found, 0)) if np.isfinite(self.high) else np.zeros_like(found)
+            above = np.log(np.maximum(numbers - self.low, 0)) if np.isfinite(self.low) else np.zeros_like(numbers)
+            below = np.log(np.maximum(self.high - numbers, 0)) if np.isfinite(self.high) else np.zeros_like(numbers)
         return above - below
 
     def slope(self, values: ArrayLike) -> Array:
         """Return by how much the stretched scale grows a unit of the quantity, at values inside the range."""
-        found = np.asarray(values, dtype=np.float64)
-        parts = [1 / abs(found - end) for end in (self.low, self.high) if np.isfinite(end)]
-        return np.sum(parts, axis=0) if parts else np.ones_like(found)
+        numbers = np.asarray(values, dtype=np.float64)
+        parts = [1 / abs(numbers - end) for end in (self.low, self.high) if np.isfinite(end)]
+        return np.sum(parts, axis=0) if parts else np.ones_like(numbers)
 
     def back(self, stretched: float) -> float:
         """Return the value of a point on the stretched scale."""

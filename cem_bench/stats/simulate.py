@@ -128,9 +128,9 @@ def replay_fixed(
     draws: Array, truth: Array, labels: Codes | None = None, *, tol: float = 0.01, level: float = 0.05
 ) -> Outcome:
     """Replay the same number of draws for every block, with verdicts."""
-    one = interval(draws, labels, 1 - level, count=1 if labels is None else 1 + int(labels.max()))
-    verdict = _decide_runs(p_values(one, tol), level)
-    return Outcome(np.full(one.mean.shape, draws.shape[-1]), one.mean, _covers(one, truth), verdict)
+    ends = interval(draws, labels, 1 - level, count=1 if labels is None else 1 + int(labels.max()))
+    verdict = _decide_runs(p_values(ends, tol), level)
+    return Outcome(np.full(ends.mean.shape, draws.shape[-1]), ends.mean, _covers(ends, truth), verdict)
 
 
 def replay_sequential(
@@ -147,19 +147,19 @@ def replay_sequential(
     But for blocks whose draws are all equal, which the rule gives up and no gold map holds.
     """
     shape, count = draws.shape[:-1], 1 if labels is None else 1 + int(labels.max())
-    found = PValues(np.ones(shape), np.ones(shape), np.zeros(shape, np.int64))
+    strongest = PValues(np.ones(shape), np.ones(shape), np.zeros(shape, np.int64))
     spent, mean, covered = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, bool)
     verdict = np.full(shape, UNDECIDED)
     for look in looks:
         active = verdict == UNDECIDED
         now, strata = draws[..., :look], None if labels is None else labels[..., :look]
-        one = interval(now, strata, 1 - level, looks=looks, tol=tol, count=count)
-        both = stronger(found, look_p_values(now, tol, looks, strata, count))
-        parts = ((new, old) for new, old in zip(vars(both).values(), vars(found).values(), strict=True))
-        found = PValues(*(np.where(active, new, old) for new, old in parts))
-        spent, mean = np.where(active, look, spent), np.where(active, one.mean, mean)
-        covered = np.where(active, _covers(one, truth), covered)
-        verdict = _decide_runs(found, level)
+        ends = interval(now, strata, 1 - level, looks=looks, tol=tol, count=count)
+        both = stronger(strongest, look_p_values(now, tol, looks, strata, count))
+        parts = ((new, old) for new, old in zip(vars(both).values(), vars(strongest).values(), strict=True))
+        strongest = PValues(*(np.where(active, new, old) for new, old in parts))
+        spent, mean = np.where(active, look, spent), np.where(active, ends.mean, mean)
+        covered = np.where(active, _covers(ends, truth), covered)
+        verdict = _decide_runs(strongest, level)
     return Outcome(spent, mean, covered, verdict)
 
 
@@ -182,10 +182,10 @@ def score(outcome: Outcome, gold: Gold, tol: float = 0.01) -> dict[str, float]:
     side = np.where(verdict == UNDECIDED, side_of(outcome.mean, tol), verdict)
     coloured, real = np.abs(verdict) == 1, true != NONE
     wrong = coloured & (verdict != true)
-    one, two = verdict[::2], verdict[1::2]
+    first, second = verdict[::2], verdict[1::2]
     either = coloured[::2] | coloured[1::2]
     by_block = outcome.covered[:, gold.resolved].mean(axis=0)
-    differ = (one != two) & (one != UNDECIDED) & (two != UNDECIDED)
+    differ = (first != second) & (first != UNDECIDED) & (second != UNDECIDED)
     return {
         "draws": float(outcome.draws.sum(1).mean()),
         "missed": float((real & (side != true)).sum(1).mean()),

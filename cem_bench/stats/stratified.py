@@ -65,11 +65,11 @@ def stratified_interval(
     if plain.n < 3:
         return plain
     independent = np.where(plain.error > 0, plain.error, 1.0)
-    found = (plain.mean, *_over_sweeps(independent, values, strata, count))
+    parts = (plain.mean, *_over_sweeps(independent, values, strata, count))
     if plain.n >= 2 * count:
         *whole, enough = _within_strata(values, strata, count)
-        found = (np.where(enough, full, part) for full, part in zip(whole, found, strict=True))
-    mean, error, df = found
+        parts = (np.where(enough, full, part) for full, part in zip(whole, parts, strict=True))
+    mean, error, df = parts
     known = (plain.error > 0) & (error > 0)
     narrower = stats.t.ppf((1 + confidence) / 2, df) / stats.t.ppf((1 + confidence) / 2, plain.n - 1)
     scale = np.where(known, error / independent * narrower, 1.0)
@@ -101,8 +101,8 @@ def _within_strata(values: Array, strata: NDArray[np.int64], count: int) -> tupl
     pieces = per_stratum((rows - means.ravel()[places]) ** 2) / (counts - 1) / counts / count**2
     variance = np.where(flat, 0.0, pieces.sum(axis=1))
     squares = np.maximum((pieces**2 / (counts + 1)).sum(axis=1), np.finfo(float).tiny)
-    found = (means.mean(axis=1), np.sqrt(variance), np.clip(variance**2 / squares - 2, 1.0, n - count), enough)
-    mean, error, df, full = (part.reshape(values.shape[:-1]) for part in found)
+    moments = (means.mean(axis=1), np.sqrt(variance), np.clip(variance**2 / squares - 2, 1.0, n - count), enough)
+    mean, error, df, full = (part.reshape(values.shape[:-1]) for part in moments)
     return mean, error, df, full
 
 

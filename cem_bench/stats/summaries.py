@@ -76,9 +76,9 @@ def cross_fit_gini(pair: Halves) -> float:
 
     Source: as `gini`; sample splitting, Cox 1975, doi 10.1093/biomet/62.2.441.
     """
-    one = _lorenz(np.abs(pair.first), pair.second * np.sign(pair.first))
-    two = _lorenz(np.abs(pair.second), pair.first * np.sign(pair.second))
-    return (one + two) / 2
+    first = _lorenz(np.abs(pair.first), pair.second * np.sign(pair.first))
+    second = _lorenz(np.abs(pair.second), pair.first * np.sign(pair.second))
+    return (first + second) / 2
 
 
 def _lorenz(rank_by: Array, sizes: Array) -> float:
@@ -160,7 +160,9 @@ def map_summary(
     told = not effects or any(len(draws) > 1 and np.ptp(draws) > 0 for draws in effects.values())
     again = [_summarise(halves(effects, rng), far, dead, reach) for _ in range(RESAMPLES if told else 0)]
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
-    return {name: _moved(value, np.array([one[name] for one in again]), tails) for name, value in values.items()}
+    return {
+        name: _moved(value, np.array([resample[name] for resample in again]), tails) for name, value in values.items()
+    }
 
 
 def _moved(value: float, sample: Array, tails: tuple[float, float]) -> Summary:
@@ -199,5 +201,5 @@ def _peak(pair: Halves) -> float:
     if not len(pair.n) or np.isnan(pair.first).any() or np.isnan(pair.second).any():
         return float("nan") if len(pair.n) else 0.0
     ways = ((pair.first, pair.second), (pair.second, pair.first))
-    found = [values[chosen] * np.sign(by[chosen]) for by, values in ways for chosen in [int(np.abs(by).argmax())]]
-    return float(np.mean(found))
+    peaks = [values[chosen] * np.sign(by[chosen]) for by, values in ways for chosen in [int(np.abs(by).argmax())]]
+    return float(np.mean(peaks))

@@ -64,16 +64,16 @@ def p_values(estimate: Estimate, tol: float) -> PValues:
     return PValues(np.where(known, effect, 1.0), np.where(known, none, 1.0), sign)
 
 
-def check_correction(name: str, said: str = "correction") -> None:
+def check_correction(name: str, option: str = "correction") -> None:
     """Raise ValueError unless the name is one of a correction for the number of blocks.
 
     Args:
         name: "bh" or "by".
-        said: what the user calls it.
+        option: what the user calls it.
     """
     if name not in CORRECTIONS:
         known = ", ".join(f"{key} ({what})" for key, what in CORRECTIONS.items())
-        raise ValueError(f"{said}: got {name!r}, expected one of {known}")
+        raise ValueError(f"{option}: got {name!r}, expected one of {known}")
 
 
 def false_discovery(p: ArrayLike, level: float = 0.05, correction: Literal["bh", "by"] = "bh") -> NDArray[np.bool_]:

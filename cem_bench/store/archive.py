@@ -191,8 +191,8 @@ def _stored(output: Path, runs: Mapping[str, dict[str, Any]]) -> Iterable[Run]:
 def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
     runs = dict(archived)
     for run in stored:
-        for other in runs.values():  # an entry names one run: the one measured last
-            other.entries = {at: entry for at, entry in other.entries.items() if at not in run.entries}
+        for earlier in runs.values():  # an entry names one run: the one measured last
+            earlier.entries = {at: entry for at, entry in earlier.entries.items() if at not in run.entries}
         before = runs.get(run.name)
         if before and len(before.draws) > len(run.draws):
             run = Run(run.identity, before.record, before.draws, before.entries | run.entries, run.lam or before.lam)

@@ -45,8 +45,8 @@ class StoredCell:
     @classmethod
     def of(cls, entry: Mapping[str, Any], store: Path) -> StoredCell:
         """Read an entry."""
-        said = dict(entry["rule"])
-        rule = RULES[said.pop("type")](**said)
+        settings = dict(entry["rule"])
+        rule = RULES[settings.pop("type")](**settings)
         return cls(entry, inside(store, entry["key"][:16]), rule)
 
     def under(self, rule: Rule) -> StoredCell:
@@ -143,8 +143,8 @@ class StoredCell:
         """The donor strata of the stored draws; None for uniform donors, and for draws from within a sweep."""
         if not len(self.draws) or not self.draws["stratum"].any() or isinstance(self.rule, Paper):
             return None
-        found = {int(block): rows["stratum"].to_numpy() for block, rows in self.draws.groupby("block")}  # pyright: ignore
-        return {block: found.get(block, np.empty(0, np.int64)) for block in blocks}
+        strata = {int(block): rows["stratum"].to_numpy() for block, rows in self.draws.groupby("block")}  # pyright: ignore
+        return {block: strata.get(block, np.empty(0, np.int64)) for block in blocks}
 
     def picture(self, name: str) -> np.ndarray:
         """Return the clean image, the observation or the restored image, (h, w, 3) uint8.

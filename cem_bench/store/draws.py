@@ -58,8 +58,8 @@ class Store(RunFolder):
 
     def strata(self, blocks: Iterable[int]) -> dict[int, np.ndarray]:
         """Return the donor stratum of draws 0, 1, 2, ... of every block asked for."""
-        found = {int(block): rows["stratum"].to_numpy() for block, rows in self.rows.groupby("block")}  # pyright: ignore
-        return {block: found.get(block, np.empty(0, np.int64)) for block in blocks}
+        labels = {int(block): rows["stratum"].to_numpy() for block, rows in self.rows.groupby("block")}  # pyright: ignore
+        return {block: labels.get(block, np.empty(0, np.int64)) for block in blocks}
 
     def append(self, unit: Mapping[str, np.ndarray]) -> None:
         """Keep one unit of work (all draws of one request), writing to disk every few seconds.
@@ -120,8 +120,8 @@ class Store(RunFolder):
             self.flush()
             gone = _named(self._rows, first, self.kind)
             if gone.any():
-                kept = self._rows[~gone].reset_index(drop=True)
-                self._commit(kept, kept, whole=True)
+                rest = self._rows[~gone].reset_index(drop=True)
+                self._commit(rest, rest, whole=True)
         return int(gone.sum())
 
     def write_record(self, record: Mapping[str, Any]) -> None:

@@ -51,14 +51,14 @@ class Manifest:
 
     def content(self) -> bytes:
         """Return the file's content, sealed by its own hash."""
-        said = {name: value for name, value in vars(self).items() if name != "retired"} | {"retired": [*self.retired]}
-        return (json.dumps(said | {"seal_sha256": seal(said)}, indent=1, sort_keys=True) + "\n").encode()
+        fields = {name: value for name, value in vars(self).items() if name != "retired"} | {"retired": [*self.retired]}
+        return (json.dumps(fields | {"seal_sha256": seal(fields)}, indent=1, sort_keys=True) + "\n").encode()
 
 
 def seal(content: Mapping[str, Any]) -> str:
     """Return the sha256 of a dictionary as JSON with sorted keys, its own `seal_sha256` left out."""
-    said = {name: value for name, value in content.items() if name != "seal_sha256"}
-    return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode())
+    fields = {name: value for name, value in content.items() if name != "seal_sha256"}
+    return sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
 
 
 def manifest_of(folder: Path, kind: str, key: str, content: bytes | None) -> tuple[Manifest, list[Damage]]:
@@ -66,13 +66,13 @@ def manifest_of(folder: Path, kind: str, key: str, content: bytes | None) -> tup
     damage = []
     if content is not None:
         try:
-            said = json.loads(content)
-            found = said.pop("seal_sha256")
-            retired = tuple(said.pop("retired"))
-            manifest = Manifest(**said, retired=retired)
+            fields = json.loads(content)
+            sealed = fields.pop("seal_sha256")
+            retired = tuple(fields.pop("retired"))
+            manifest = Manifest(**fields, retired=retired)
             if not all(_is_shard(name, kind) for name in (*manifest.shards, *retired)):
                 raise ValueError("names that are no shards")
-            if found == seal(said | {"retired": [*retired]}) and (manifest.key, manifest.kind) == (key, kind):
+            if sealed == seal(fields | {"retired": [*retired]}) and (manifest.key, manifest.kind) == (key, kind):
                 return manifest, damage
             reason = "does not match its own hash" if (manifest.key, manifest.kind) == (key, kind) else "is another's"
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -106,8 +106,8 @@ def _unlisted(folder: Path, kind: str, damage: list[Damage], *, numbered: bool) 
     shards, record = {}, {}
     if numbered and (content := content_of(folder / "record.json")) is not None:
         try:
-            said = json.loads(content)
-            record = said.get("shards", {})
+            fields = json.loads(content)
+            record = fields.get("shards", {})
             record = {str(name): str(digest) for name, digest in record.items() if _is_shard(str(name), kind)}
         except (ValueError, AttributeError, RecursionError):
             damage.append(Damage(folder / "record.json", "cannot be read"))

@@ -31,14 +31,14 @@ def unit_of(block: int, effects: np.ndarray) -> dict[str, np.ndarray]:
         raise ValueError(f"A block needs at least 2 draws, got {len(effects)}: its noise would be unknown.")
     moved = np.any(effects != 0, axis=0)
     moved[block] = True
-    kept, targets = effects[:, moved], np.flatnonzero(moved)
+    moved_effects, targets = effects[:, moved], np.flatnonzero(moved)
     return {
         "block": np.full(len(targets), block, dtype=np.int32),
         "target": targets.astype(np.int32),
         "n": np.full(len(targets), len(effects), dtype=np.int32),
-        "half_a_db": kept[::2].mean(axis=0),
-        "half_b_db": kept[1::2].mean(axis=0),
-        "variance": kept.var(axis=0, ddof=1),
+        "half_a_db": moved_effects[::2].mean(axis=0),
+        "half_b_db": moved_effects[1::2].mean(axis=0),
+        "variance": moved_effects.var(axis=0, ddof=1),
     }
 
 
@@ -103,8 +103,8 @@ class EffectMatrix:
             That distance, linear between rings; NaN where no effect on other blocks can be told from noise.
         """
         distance = self.distance_px()
-        other = distance > 0
-        return radius(self.halves.size[other], distance[other], share)
+        elsewhere = distance > 0
+        return radius(self.halves.size[elsewhere], distance[elsewhere], share)
 
 
 def _pairs(shape: tuple[int, int]) -> dict[int, int]:

@@ -43,20 +43,20 @@ def _summary(cell: StoredCell) -> dict[str, object]:
     reach, block = reach_px(cell), cell.grid.block
     # A block of ring d holds pixels from d - block away: the reach ends within a ring.
     farthest = None if np.isnan(reach) else float(np.ceil(reach / block) * block)
-    found = map_summary(cell.effects, distances(cell), reach=farthest)
+    quantities = map_summary(cell.effects, distances(cell), reach=farthest)
     shares = map_shares(cell.effects, distances(cell))
-    found |= {name: shares[name] for name in EFFECT_SHARES}
+    quantities |= {name: shares[name] for name in EFFECT_SHARES}
     row: dict[str, object] = {}
-    for name, one in found.items():
-        row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    for name, estimate in quantities.items():
+        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row
 
 
 def _repeated(cell: StoredCell) -> dict[str, object]:
     pair = halves(cell.effects)
-    found = repeatability(np.stack([pair.first, pair.second], axis=1), tol=cell.entry["tol"])
-    row: dict[str, object] = {"flip_rate": found.flip_rate, "blocks_flippable": found.coloured, "icc": found.icc}
-    return row | {"halves_r": found.correlation, "halves_r_low": found.low, "halves_r_high": found.high}
+    repeat = repeatability(np.stack([pair.first, pair.second], axis=1), tol=cell.entry["tol"])
+    row: dict[str, object] = {"flip_rate": repeat.flip_rate, "blocks_flippable": repeat.coloured, "icc": repeat.icc}
+    return row | {"halves_r": repeat.correlation, "halves_r_low": repeat.low, "halves_r_high": repeat.high}
 
 
 def distances(cell: StoredCell) -> dict[int, float]:
@@ -74,15 +74,15 @@ def ring_sizes(cell: StoredCell) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _facts(cell: StoredCell) -> dict[str, object]:
-    said = cell.entry
+    entry = cell.entry
     names = ("task", "seed", "psnr_roi_db", "psnr_image_db", "observed_psnr_roi_db")
     head = {"model": cell.model, "scene": cell.scene, "image": cell.image, "variant": cell.variant}
-    outcome = facts_of(said["outcome"])
+    outcome = facts_of(entry["outcome"])
     head |= {} if outcome.unit == "dB" else {"unit": outcome.unit}  # of the columns of effects, whatever their names
-    tail = {"engine": said["engine"]["kind"], "precision": said["engine"]["precision"], "run_key": said["key"][:16]}
-    tail |= {"commit": said["provenance"]["commit"][:10], "seconds": said["session"]["seconds"]}
-    facts = {"reach_px": reach_px(cell), "global_statistics": said["facts"]["global_statistics"] or ""}
-    return head | {name: said[name] for name in names} | tail | facts
+    tail = {"engine": entry["engine"]["kind"], "precision": entry["engine"]["precision"], "run_key": entry["key"][:16]}
+    tail |= {"commit": entry["provenance"]["commit"][:10], "seconds": entry["session"]["seconds"]}
+    facts = {"reach_px": reach_px(cell), "global_statistics": entry["facts"]["global_statistics"] or ""}
+    return head | {name: entry[name] for name in names} | tail | facts
 
 
 def reach_px(cell: StoredCell) -> float:
@@ -137,11 +137,11 @@ def over_images(values: pd.Series, images: pd.Series, *, recentred: bool = False
     """
     known = values.notna().to_numpy()
     scale = SCALES.get(str(values.name), ANY)
-    found = cluster_mean(values.to_numpy(float)[known], images.to_numpy(str)[known], scale=scale)
-    if recentred and (found.low < scale.low or found.high > scale.high):
-        return found.mean, np.nan, np.nan
-    low, high = (end if np.isfinite(end) else np.nan for end in (found.low, found.high))
-    return found.mean, low, high
+    mean = cluster_mean(values.to_numpy(float)[known], images.to_numpy(str)[known], scale=scale)
+    if recentred and (mean.low < scale.low or mean.high > scale.high):
+        return mean.mean, np.nan, np.nan
+    low, high = (end if np.isfinite(end) else np.nan for end in (mean.low, mean.high))
+    return mean.mean, low, high
 
 
 def within_images(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -24,14 +24,14 @@ def clear_skipped(output: Path, overrides: Sequence[str]) -> None:
 
 def skipped_since(output: Path, start: float) -> list[list[str]]:
     """Return the overrides of the cells skipped since a time (seconds since the epoch), oldest first."""
-    found = []
+    skipped = []
     for path in (output / "store" / "skipped").glob("*.json"):
         try:
             content = json.loads(path.read_bytes())
-            found.append((float(content["at"]), list(map(str, content["overrides"]))))
+            skipped.append((float(content["at"]), list(map(str, content["overrides"]))))
         except (OSError, ValueError, TypeError, KeyError):  # taken away by another sweep meanwhile, or no file of ours
             continue
-    return [overrides for at, overrides in sorted(found) if at >= start]
+    return [overrides for at, overrides in sorted(skipped) if at >= start]
 
 
 def _path(output: Path, overrides: Sequence[str]) -> Path:

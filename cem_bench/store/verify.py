@@ -122,10 +122,10 @@ def _entry_damage(path: Path, entry: Mapping[str, Any], folder: Path) -> list[Da
         record, identity = _json(read_beside(folder, RECORD)), read_identity(folder)
     except DamagedError:
         return []  # the run itself is named already
-    other = [name for name in COMMON if name in record and not _near(entry.get(name), record[name])]
-    other += [name for name in ("roi", "block") if name in identity and entry.get(name) != identity[name]]
-    other += ["key"] if entry["key"] != run_key(identity) else []
-    return [Damage(path, f"differs from the run {folder} in {', '.join(other)}")] if other else []
+    differing = [name for name in COMMON if name in record and not _near(entry.get(name), record[name])]
+    differing += [name for name in ("roi", "block") if name in identity and entry.get(name) != identity[name]]
+    differing += ["key"] if entry["key"] != run_key(identity) else []
+    return [Damage(path, f"differs from the run {folder} in {', '.join(differing)}")] if differing else []
 
 
 def _near(first: object, second: object) -> bool:
@@ -136,7 +136,7 @@ def _near(first: object, second: object) -> bool:
 
 def _json(content: bytes | None) -> dict[str, Any]:
     try:
-        found = json.loads(content or b"{}")
+        parsed = json.loads(content or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -153,8 +153,8 @@ def _save(accelerator: "Accelerator", folder: Path, state: dict[str, float]) -> 
 
 def _resume(accelerator: "Accelerator", folder: Path) -> dict[str, float]:
     """Load the newest checkpoint, or start from nothing."""
-    found = sorted(folder.glob("step_*"))
-    if not found:
+    checkpoints = sorted(folder.glob("step_*"))
+    if not checkpoints:
         return {"step": 0, "seconds": 0.0, "loss": 0.0, "psnr": 0.0}
-    accelerator.load_state(str(found[-1]))
-    return json.loads((found[-1] / "state.json").read_text())
+    accelerator.load_state(str(checkpoints[-1]))
+    return json.loads((checkpoints[-1] / "state.json").read_text())

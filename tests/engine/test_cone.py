@@ -132,7 +132,7 @@ def test_values_inside_one_window_attention_are_not_remembered() -> None:
     engine = prepare(Net(["shifted_windows"], 1, 0), image(1, 3, *SIDE), Rect(4, 4, 4, 4), kind="cone")
     inside = [ref for ref, step in engine.program.steps.items() if step.call.name in ("linear", "unbind")]
     assert len(inside) == 4
-    assert not engine.program.kept & set(inside)
+    assert not engine.program.clean_values & set(inside)
 
 
 class Scores(nn.Module):

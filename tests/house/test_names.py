@@ -30,6 +30,27 @@ SEEDS = {
 }
 
 
+VAGUE = {"said", "found", "one", "other", "member", "kept"}
+
+
+def stored(path: Path) -> Iterator[str]:
+    """Yield what is assigned, declared, defined or taken as a parameter in a file, with its line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield f"{node.id}:{node.lineno}"
+        elif isinstance(node, ast.arg):
+            yield f"{node.arg}:{node.lineno}"
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield f"{node.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize("room", ["cem_bench", "benchmarks"])
+def test_names_are_nouns_of_the_field(room):
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files
+    assert [f"{path}: {name}" for path in files for name in stored(path) if name.partition(":")[0] in VAGUE] == []
+
+
 def declared(folder: Path) -> Iterator[str]:
     """Yield the names of parameters and fields in a folder."""
     for path in sorted(folder.rglob("*.py")):

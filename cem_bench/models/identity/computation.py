@@ -57,7 +57,7 @@ LOOKS: tuple[tuple[Callable[[Any], bool], Look], ...] = (
     (_of(Tensor), values.tensor),
     (_of(np.ndarray), values.array),
     (_of(np.generic), values.number),
-    (_of(Enum), values.member),
+    (_of(Enum), values.enum_member),
     (values.is_sequence, values.sequence),
     (_exactly(*values.MAPPINGS), values.mapping),
     (_exactly(*values.SETS), values.unordered),

@@ -110,7 +110,7 @@ def number(walk: Walk, thing: np.generic, path: str) -> str:
     return hashed("number", thing.dtype.str, repr(thing.item()))
 
 
-def member(walk: Walk, thing: Enum, path: str) -> str:
+def enum_member(walk: Walk, thing: Enum, path: str) -> str:
     """A member of an enumeration."""
     return hashed("enum", walk.digest(type(thing), f"{path}.__class__"), thing.name)
 

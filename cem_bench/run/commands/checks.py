@@ -27,14 +27,14 @@ def print_status(output: Path, experiment: str, overrides: Sequence[str] = ()) -
     if sweep is None:
         raise FileNotFoundError(f"{experiment} is no sweep: `python -m cem_bench --help` lists experiments.")
     fixed = dict(text.lstrip("+").split("=", 1) for text in sweep.fixed if not text.startswith("+experiment="))
-    found = status(output, experiment, [fixed | cell for cell in wanted(sweep)])
-    print(f"{experiment}: {found.planned} cells that this machine can run, {found.done} done")
-    for line in found.running:
+    progress = status(output, experiment, [fixed | cell for cell in wanted(sweep)])
+    print(f"{experiment}: {progress.planned} cells that this machine can run, {progress.done} done")
+    for line in progress.running:
         print(f"  running  {line}")
-    for failure in found.failed:
+    for failure in progress.failed:
         print(f"  failed   {failure.error}\n           {failure.command}")
-    if found.eta_s is not None and found.done < found.planned:
-        print(f"  about {found.eta_s / 60:.1f} min are left for {max(1, len(found.running))} worker(s)")
+    if progress.eta_s is not None and progress.done < progress.planned:
+        print(f"  about {progress.eta_s / 60:.1f} min are left for {max(1, len(progress.running))} worker(s)")
 
 
 def print_verified(folder: Path, sample: int, sample_seed: int) -> bool:
@@ -48,13 +48,13 @@ def print_verified(folder: Path, sample: int, sample_seed: int) -> bool:
     Returns:
         Whether all holds.
     """
-    found = verify(folder.resolve().parent, folder.resolve().name, sample, sample_seed)
-    print(f"{found.walk.runs} runs, {found.walk.draws} draws, root {found.walk.root_sha256}")
-    print(f"{found.table_rows} rows of the table compared with the draws")
-    print(f"{found.remade} draws made again, largest difference {found.max_abs_db:.1e} dB (allowed 1e-3)")
-    for line in found.not_remade:
+    verified = verify(folder.resolve().parent, folder.resolve().name, sample, sample_seed)
+    print(f"{verified.walk.runs} runs, {verified.walk.draws} draws, root {verified.walk.root_sha256}")
+    print(f"{verified.table_rows} rows of the table compared with the draws")
+    print(f"{verified.remade} draws made again, largest difference {verified.max_abs_db:.1e} dB (allowed 1e-3)")
+    for line in verified.not_remade:
         print(f"not made again: {line}")
-    for line in found.faults:
+    for line in verified.faults:
         print(f"DOES NOT HOLD: {line}")
-    print("all of this holds" if not found.faults else f"{len(found.faults)} faults")
-    return not found.faults
+    print("all of this holds" if not verified.faults else f"{len(verified.faults)} faults")
+    return not verified.faults

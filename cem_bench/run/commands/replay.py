@@ -62,7 +62,7 @@ def replay(
     total = len(data["psnr"])
     rng = np.random.Generator(np.random.Philox(sample_seed))
     chosen = np.arange(total) if draws is None else np.sort(rng.choice(total, min(draws, total), replace=False))
-    found, baseline = np.empty(len(chosen)), []
+    psnr, baseline = np.empty(len(chosen)), []
     columns = int(data["blocks"].max()) + 1
     flat = data["blocks"][chosen].astype(int) @ np.array([columns, 1])
     size = meta["block_input_px"]
@@ -72,9 +72,9 @@ def replay(
         patches = torch.stack([to_tensor(patch) for patch in data["patches"][chosen[rows]]])
         outputs = bench.outputs(Rect(row * size, column * size, size, size), patches)
         values = psnr_8bit(outputs, clean).numpy()
-        found[rows] = values[1:]
+        psnr[rows] = values[1:]
         baseline.append(abs(values[0] - float(data["psnr_untouched"])))
-    difference = np.abs(found - data["psnr"][chosen])
+    difference = np.abs(psnr - data["psnr"][chosen])
     return {
         "file": file.name,
         "model": model,
