@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
 import matplotlib as mpl
 import numpy as np
@@ -16,13 +17,21 @@ from cem_bench.inputs.geometry import Rect
 from cem_bench.store.maps import NOT_RUN, EffectMap
 from cem_bench.store.outcomes import facts_of
 
-mpl.use("Agg")
-
 BOUND_DB: dict[str, float] = {"SR": 2.5, "DN": 1.0, "DR": 2.0}
 GAMMA = 1 / 1.2
 PALETTES = {"paper": "seismic", "safe": "PuOr_r"}
 ROI_GREEN = (0.15, 0.9, 0.15)
 NOT_RUN_GREY = (0.75, 0.75, 0.75)
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows, whatever matplotlib backend it runs."""
+
+    def _repr_png_(self) -> bytes:
+        """Return the picture as IPython asks for it."""
+        picture = BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ def map_figure(
         look: colours and blending.
     """
     columns = len(panels) + 1
-    figure = Figure(figsize=(2.9 * columns, 3.5), layout="constrained")
+    figure = NotebookFigure(figsize=(2.9 * columns, 3.5), layout="constrained")
     axes = figure.subplots(2, columns, height_ratios=(1, 0.09), squeeze=False)
     for column, (title, image) in enumerate(panels):
         ratio = image.shape[0] / clean.shape[0]

@@ -73,8 +73,8 @@ def matrix_table(matrix: EffectMatrix, record: dict[str, Any], paths: list[Path]
         "engine": f"{engine['kind']}, {engine['precision']}: {engine['reason']}",
         "time": f"{session['new_blocks']} new blocks in {session['seconds']:.1f} s",
         "run key": record["key"][:16],
-        "files": "\n".join(str(path) for path in paths),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
+    Console().print("files:", *map(str, paths), sep="\n  ", soft_wrap=True, markup=False, highlight=False)

@@ -108,8 +108,8 @@ def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
         "engine": f"{engine['kind']}, {engine['precision']}: {engine['reason']}",
         "proof": checked,
         "run key": record["key"][:16],
-        "files": "\n".join(str(path) for path in paths),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
+    Console().print("files:", *map(str, paths), sep="\n  ", soft_wrap=True, markup=False, highlight=False)
