@@ -6,6 +6,7 @@ the ROI wants, the draws go through all of it instead, because then the untouche
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property, lru_cache
 from math import prod
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from cem_bench.engine.base import (
     intervened,
 )
 from cem_bench.engine.compiled import Start, whole
-from cem_bench.engine.plan import Material, Move, plan, run
+from cem_bench.engine.plan import Material, Move, Tap, plan, run
 from cem_bench.engine.program import IMAGE, Cone, Program
 from cem_bench.inputs.geometry import Rect
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from cem_bench.engine.step import Values
     from cem_bench.engine.trace import Ref
 
 # Largest difference to the full forward, relative to the output's scale, that a correct engine can show.
@@ -72,21 +74,57 @@ class ConeEngine:
             self._remember()
         if self.program.one_row:
             self._cap = 1
-        self.cone = lru_cache(maxsize=max(16, REGIONS_KEPT // len(self.program.steps)))(self.program.cone)
-        self._plan = lru_cache(maxsize=PLANS_KEPT)(self._planned)
+        self._forget()
         self.compiled_when(compiled)
 
-    def _remember(self) -> None:
-        """Run the record once on the clean observation and keep what windows are completed from."""
+    def _forget(self) -> None:
+        """Start anew with what is remembered of the program's cones."""
+        self.cone = lru_cache(maxsize=max(16, REGIONS_KEPT // len(self.program.steps)))(self.program.cone)
+        self._plan = lru_cache(maxsize=PLANS_KEPT)(self._planned)
+
+    def holding(self, held: frozenset[Ref], taps: dict[Ref, Tap] | None = None) -> ConeEngine:
+        """Return the engine of the network in which some values keep what they are on the untouched image.
+
+        Args:
+            held: these values, as `program.mixed`.
+            taps: some of them whose shift is to be weighed (`values`).
+
+        Returns:
+            An engine on the same record; this one itself where nothing is held.
+        """
+        taps = taps or {}
+        program = self.program.holding(held, {ref: tap.reduction.sources for ref, tap in taps.items()})
+        if program is self.program:
+            return self
+        engine = copy.copy(self)
+        engine.program, engine.reason = program, f"{self.reason}; {len(held)} values held"
+        for name in ("compiles", "_start"):
+            engine.__dict__.pop(name, None)
+        with exact_arithmetic():
+            clean = self._clean(program.clean_values, program.wanted)
+        engine._material = Material(clean, self._dtype, self.observation.device, taps)
+        engine._forget()
+        engine.compiled_when(False)
+        return engine
+
+    def _clean(self, refs: frozenset[Ref], wanted: dict[Ref, Rect]) -> dict[Ref, Tensor]:
+        """Run all that the ROI wants once on the clean observation; return constants and parts of some values."""
         program, clean = self.program, self._material.clean
         for step in program.steps.values():
             for ref, (tensor, layout) in step.constants.items():
                 clean[ref] = layout.opened(tensor, 1, layout.everywhere)
-        moves = plan(program, program.everything, 1, self._material, program.clean_values)
+        constants = {ref: value for ref, value in clean.items() if ref not in program.layouts}
+        moves = plan(program, program.everything, 1, self._material, refs)
         values = run(moves, {IMAGE: self._fresh(self.observation[None], program.wanted[IMAGE])})
-        for ref in program.clean_values:
+        for ref in refs:
             layout, region = program.layouts[ref], program.wanted[ref]
-            clean[ref] = layout.opened(values.pop(ref), 1, region).clone()
+            constants[ref] = layout.crop(layout.opened(values.pop(ref), 1, region), wanted[ref], region).clone()
+        return constants
+
+    def _remember(self) -> None:
+        """Keep what windows are completed from, having held the record against the network."""
+        program, clean = self.program, self._material.clean
+        clean |= self._clean(program.clean_values, program.wanted)
         expected = program.expected[(..., *self.roi.slices)]
         difference = float((clean[program.output] - expected).abs().max() / (expected.abs().max() + 1e-12))
         if not difference <= self._tolerance:
@@ -120,7 +158,7 @@ class ConeEngine:
             return self._material.clean[self.program.output].float().expand(len(patches) + 1, -1, -1, -1)
         pace = COMPILED if self.compiled else 1.0
         through_all = len(patches) * everything.work * pace <= (len(patches) + 1) * cone.work
-        limit = 1 if through_all and self.compiled else self._limit(everything if through_all else cone)
+        limit = 1 if through_all and self.compiled else self.rows_for(everything if through_all else cone)
         asked = min(self._cap, limit)
         with exact_arithmetic():
             if through_all:
@@ -163,19 +201,28 @@ class ConeEngine:
             moves = [move for move in moves if move.ref not in self._start.refs]
         return run(moves, values)[program.output].float()
 
-    def _through_cone(self, cone: Cone, block: Rect, patches: Tensor) -> Tensor:
-        output, changed = self.program.output, cone.regions[IMAGE]
+    def values(self, cone: Cone, block: Rect, patches: Tensor) -> Values:
+        """Run a cone on patches (n, 3, h, w); return the output's region and the weighed shifts of taps."""
+        changed = cone.regions[IMAGE]
         inside = Rect(changed.top - block.top, changed.left - block.left, changed.height, changed.width)
-        value = run(self._plan(cone, len(patches)), {IMAGE: self._fresh(patches, inside)})[output].float()
-        region = cone.regions[output]
+        return run(self._plan(cone, len(patches)), {IMAGE: self._fresh(patches, inside)})
+
+    def _through_cone(self, cone: Cone, block: Rect, patches: Tensor) -> Tensor:
+        return self.placed(cone, self.values(cone, block, patches), len(patches))
+
+    def placed(self, cone: Cone, values: Values, rows: int) -> Tensor:
+        """Return the whole ROI, (rows, 3, h, w) float32, of the values of a cone."""
+        output, region = self.program.output, cone.regions.get(self.program.output)
         if region == self.roi:
-            return value
-        result = self._material.clean[output].float().repeat(len(patches), 1, 1, 1)
+            return values[output].float()
+        result = self._material.clean[output].float().repeat(rows, 1, 1, 1)
+        if region is None:
+            return result
         place = Rect(region.top - self.roi.top, region.left - self.roi.left, region.height, region.width)
-        result[(..., *place.slices)] = value
+        result[(..., *place.slices)] = values[output].float()
         return result
 
-    def _limit(self, cone: Cone) -> int:
+    def rows_for(self, cone: Cone) -> int:
         """Batch rows whose activations fit into the memory granted, by the largest value of the cone."""
         size = self._dtype.itemsize
         layouts = self.program.layouts

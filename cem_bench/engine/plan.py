@@ -7,18 +7,20 @@ region (fresh values), the clean values around it and the padding outside the im
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
 from cem_bench.engine import reads as read
+from cem_bench.inputs.geometry import hull
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cem_bench.engine.layout import Layout
     from cem_bench.engine.program import Cone, Program
+    from cem_bench.engine.reductions import Reduction
     from cem_bench.engine.step import Step, Values
     from cem_bench.engine.trace import Ref
     from cem_bench.inputs.geometry import Rect
@@ -42,6 +44,19 @@ class Move:
 
 
 @dataclass(frozen=True, eq=False)
+class Tap:
+    """A held value whose shift is weighed instead of being passed on.
+
+    Attributes:
+        reduction: the value as a function of sums over positions.
+        slope: derivative of the outcome to the value, flat.
+    """
+
+    reduction: Reduction
+    slope: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Material:
     """What windows are made of: clean values (opened, one batch row, the wanted region) and where they live.
 
@@ -49,11 +64,13 @@ class Material:
         clean: by reference; constants among them.
         dtype: of the observation.
         device: of all values.
+        taps: held values whose shift is to be weighed.
     """
 
     clean: Values
     dtype: torch.dtype
     device: torch.device
+    taps: dict[Ref, Tap] = field(default_factory=dict)
 
     def empty(self, layout: Layout, rows: int, region: Rect, dtype: torch.dtype) -> Tensor:
         """Return an opened tensor for a region; images channels last on a CPU, where convolutions like it best."""
@@ -77,18 +94,22 @@ def plan(program: Program, cone: Cone, rows: int, material: Material, keep: froz
         keep: values to leave in place after their last use.
 
     Returns:
-        The moves in order.
+        The moves in order. In the place of a held value with a tap stands what its shift does to the outcome, (rows,).
     """
     moves = []
     for ref, step in program.steps.items():
-        region = cone.regions.get(ref)
-        if region is None:
+        region, sources = cone.regions.get(ref), program.read_by(ref)
+        changes = any(source in cone.regions for source in sources)
+        if region is None and not (changes and ref in material.taps):
             continue
         spent = tuple(
             source
-            for source in step.inputs
+            for source in sources
             if program.last_use.get(source) == ref and source not in keep and source in cone.regions
         )
+        if region is None:
+            moves.append(Move(ref, _shift(program, ref, cone, rows, material), spent))
+            continue
         if step.whole and _covers(program, cone, step, ref):
             moves.append(Move(ref, _as_recorded(step), spent))
             continue
@@ -115,6 +136,33 @@ def _covers(program: Program, cone: Cone, step: Step, ref: Ref) -> bool:
     return cone.regions[ref] == layouts[ref].everywhere and all(
         source in cone.regions and cone.regions[source] == layouts[source].everywhere for source in step.inputs
     )
+
+
+def _shift(program: Program, ref: Ref, cone: Cone, rows: int, material: Material) -> Cut:
+    """Return how to weigh the shift of a held value by the outcome's slope, (rows,) float64."""
+    tap, step, window = material.taps[ref], program.steps[ref], None
+    reduction, layouts = tap.reduction, [program.layouts[source] for source in tap.reduction.sources]
+    for source in reduction.sources:
+        window = hull(window, cone.regions.get(source))
+    assert window is not None
+
+    def clean_sums(part: Rect) -> list[Tensor]:
+        parts = [
+            layout.crop(material.clean[source], part, layout.everywhere).reshape(layout.shape(1, part))
+            for source, layout in zip(reduction.sources, layouts, strict=True)
+        ]
+        return [total.double() for total in reduction.sums(parts)]
+
+    cuts = [cut(program, step, source, window, cone, rows, material) for source in reduction.sources]
+    total, inside = clean_sums(layouts[0].everywhere), clean_sums(window)
+    value = reduction.finish(tuple(total))
+
+    def shift(values: Values) -> Tensor:
+        fresh = reduction.sums([take(values) for take in cuts])
+        moved = tuple(whole + (new.double() - old) for whole, new, old in zip(total, fresh, inside, strict=True))
+        return ((reduction.finish(moved) - value).reshape(rows, -1) * tap.slope).sum(dim=1)
+
+    return shift
 
 
 def _as_recorded(step: Step) -> Cut:

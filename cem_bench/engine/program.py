@@ -6,8 +6,11 @@ where both meet.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cem_bench.engine import reads as read
@@ -66,7 +69,12 @@ class Program:
 
     Attributes:
         one_row: why the record holds for one batch row at a time only; "" where it holds for any number.
+        held: values that keep what they are on the untouched image, whatever changes before them.
+        taps: held values to what they are sums of, which is wanted everywhere, so that its change can be seen.
     """
+
+    held: frozenset[Ref] = frozenset()
+    taps: Mapping[Ref, tuple[Ref, ...]] = MappingProxyType({})
 
     def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, one_row: bool = False) -> None:
         record = trace(restorer, observation[None])
@@ -85,8 +93,35 @@ class Program:
         self.roi = roi
         self.total_work = sum(step.work * step.layout.everywhere.area for step in self.steps.values())
         self.wanted = self._wanted()
+        self._leave_out_unwanted()
+
+    def _leave_out_unwanted(self) -> None:
         self.steps = {ref: step for ref, step in self.steps.items() if ref in self.wanted}
-        self.last_use = {ref: user for user, step in self.steps.items() for ref in step.inputs}
+        self.last_use = {ref: user for user in self.steps for ref in self.read_by(user)}
+
+    def read_by(self, ref: Ref) -> tuple[Ref, ...]:
+        """Return the values whose change an op sees."""
+        return self.taps.get(ref, ()) if ref in self.held else self.steps[ref].inputs
+
+    def holding(self, held: frozenset[Ref], taps: Mapping[Ref, tuple[Ref, ...]] = MappingProxyType({})) -> Program:
+        """Return the program in which some values keep what they are on the untouched image.
+
+        Args:
+            held: these values; what reads them sees them unchanged.
+            taps: some of them, to what they are sums of, which is wanted as well.
+
+        Returns:
+            A program of the same calls and rules; this one itself where nothing is held.
+        """
+        if not held:
+            return self
+        program = copy.copy(self)
+        for name in ("everything", "clean_values"):
+            program.__dict__.pop(name, None)
+        program.held, program.taps = held, taps
+        program.wanted = program._wanted()
+        program._leave_out_unwanted()
+        return program
 
     def _bound_to_one_row(self, depends: dict[Ref, str], calls: list[Call]) -> str:
         """Name the first call that was recorded for one row and that no rule makes hold for more."""
@@ -104,6 +139,9 @@ class Program:
         for ref, step in reversed(self.steps.items()):
             if ref not in wanted:
                 continue
+            if ref in self.held:
+                wanted |= {source: self.layouts[source].everywhere for source in self.taps.get(ref, ())}
+                continue
             for source, pair in zip(step.inputs, step.reads, strict=True):
                 if source in step.constants:
                     continue
@@ -117,6 +155,8 @@ class Program:
     @cached_property
     def everything(self) -> Cone:
         """All that the ROI wants, whatever the block."""
+        if self.held:
+            return self.cone(self.layouts[IMAGE].everywhere)
         return Cone(dict(self.wanted), sum(step.work * self.wanted[ref].area for ref, step in self.steps.items()))
 
     @cached_property
@@ -131,6 +171,10 @@ class Program:
         clean_values = {self.output}
         for ref, step in self.steps.items():
             sources = [(s, pair) for s, pair in zip(step.inputs, step.reads, strict=True) if s in self.wanted]
+            if ref in self.held:
+                origin[ref] = ref
+                kept.update(self.taps.get(ref, ()))
+                continue
             origins = {origin[source] for source, _ in sources}
             aligned = all(axis is read.same(axis.size) for _, pair in sources for axis in pair)
             if aligned and step.local and len(origins) == 1:
@@ -146,6 +190,8 @@ class Program:
         regions = {IMAGE: block.intersect(self.wanted.get(IMAGE, Rect(0, 0, 0, 0)))}
         work = 0.0
         for ref, step in self.steps.items():
+            if ref in self.held:
+                continue
             changed: Rect | None = None
             for source, pair in zip(step.inputs, step.reads, strict=True):
                 region = regions.get(source)
@@ -165,14 +211,19 @@ class Program:
         return sum(works) / len(works) / self.total_work
 
     @property
-    def mixing(self) -> list[str]:
-        """Ops after which everything is changed, by name and module, in order."""
+    def mixed(self) -> dict[Ref, Step]:
+        """Ops after which everything is changed, in order: what they make depends on the whole image."""
 
         def mixes(step: Step) -> bool:
             extents = {self.layouts[ref].extent for ref in step.inputs if ref in self.layouts} - {(1, 1)}
             return bool(extents) and (not step.local or step.layout.extent == (1, 1))
 
-        return [step.title for step in self.steps.values() if mixes(step)]
+        return {ref: step for ref, step in self.steps.items() if mixes(step)}
+
+    @property
+    def mixing(self) -> list[str]:
+        """Name and module of these ops, in order."""
+        return [step.title for step in self.mixed.values()]
 
     @property
     def without_rule(self) -> list[str]:

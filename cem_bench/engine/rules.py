@@ -147,6 +147,7 @@ RULES: dict[str, Rule] = {
     "conv_transpose2d": transposed_convolution,
     "max_pool2d": pooling,
     "avg_pool2d": pooling,
+    "adaptive_max_pool2d": pooling,
     "pixel_shuffle": shuffle,
     "pixel_unshuffle": shuffle,
     "interpolate": separable,

@@ -123,6 +123,8 @@ def pooling(call: Call, layouts: Layouts) -> Step | None:
     if known is None or call.pick is not None:
         return None
     (ref, before), after = known, Layout.image(call.shape)
+    if call.name == "adaptive_max_pool2d":
+        return _largest_of_cells(call, ref, before, after)
     largest = call.name == "max_pool2d"
     kernel = _pair(argument(call, 1, "kernel_size"))
     stride = _pair(argument(call, 2, "stride") or kernel)
@@ -150,6 +152,19 @@ def pooling(call: Call, layouts: Layouts) -> Step | None:
         work=elements(after) * prod(kernel),
         whole=not largest,
     )
+
+
+def _largest_of_cells(call: Call, ref: Ref, before: Layout, after: Layout) -> Step | None:
+    """Return the step of an adaptive maximum whose cells divide the image evenly."""
+    if any(size % cells for size, cells in zip(before.extent, after.extent, strict=True)):
+        return None
+    high, wide = (size // cells for size, cells in zip(before.extent, after.extent, strict=True))
+
+    def run(region: Rect, values: Values, rows: int) -> Tensor:
+        return _largest(_largest(values[ref], 2, high, high, 1), 3, wide, wide, 1)
+
+    pair = between(after, before, read.cells)
+    return Step(call, (ref,), (pair,), after, run, work=elements(after) * high * wide)
 
 
 def _largest(value: Tensor, axis: int, kernel: int, stride: int, dilation: int) -> Tensor:
