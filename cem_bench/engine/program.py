@@ -173,7 +173,7 @@ class Program:
             sources = [(s, pair) for s, pair in zip(step.inputs, step.reads, strict=True) if s in self.wanted]
             if ref in self.held:
                 origin[ref] = ref
-                kept.update(self.taps.get(ref, ()))
+                clean_values.update(self.taps.get(ref, ()))
                 continue
             origins = {origin[source] for source, _ in sources}
             aligned = all(axis is read.same(axis.size) for _, pair in sources for axis in pair)

@@ -129,7 +129,7 @@ class Photograph:
     def __init__(self, side: int, roi: Rect) -> None:
         crop = np.ascontiguousarray(read_rgb(locate("skimage:data/astronaut.png"))[20 : 20 + side, 160 : 160 + side])
         self.net, self.roi = model_zoo.load("RCAN_DN_ca"), roi
-        observed = Noise(50.0, seed=0)(crop)
+        observed = Noise(50.0)(crop)
         self.observation = torch.from_numpy(observed.transpose(2, 0, 1).copy()).float() / 255
         self.target = torch.from_numpy(crop.transpose(2, 0, 1).copy())[(..., *roi.slices)].double() / 255
         self.engine = cone(self.net, self.observation, roi)
