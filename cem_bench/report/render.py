@@ -1,16 +1,19 @@
-"""Pages from templates: `templates/*.md.j2`, filled with tables and facts; every name that is printed is escaped."""
+"""Pages from templates: `templates/*.md.j2` and `*.html.j2`, filled with tables and facts; every name is escaped."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 SPECIAL = re.compile(r"([\\`*\[\]|])")
 NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( .*)?|[-?]?")
@@ -124,3 +127,38 @@ def _environment() -> Environment:
     environment.filters |= {"code": code, "code_span": code_span, "path": link_path, "table": table, "prose": prose}
     environment.filters |= {"listed": listed}
     return environment
+
+
+def render_html(template: str, **context: Any) -> str:
+    """Return a page in HTML.
+
+    Args:
+        template: name in `templates`, without `.html.j2`.
+        context: what the template asks for; whatever is printed and is no `Markup` is escaped.
+
+    Raises:
+        jinja2.UndefinedError: if the template asks for what is not given.
+    """
+    return _html_environment().get_template(f"{template}.html.j2").render(**context)
+
+
+def asset(name: str) -> Markup:
+    """Return a script or style sheet of `templates`, to be written into a page."""
+    return Markup((resources.files("cem_bench.report") / "templates" / name).read_text(encoding="utf-8"))
+
+
+def embedded(content: Any) -> Markup:
+    """Return data as JSON that no text in it can end the script element of."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+@cache
+def _html_environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("cem_bench.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+    )

@@ -1,4 +1,4 @@
-"""Write an experiment's folder: tables, figures, page."""
+"""Write an experiment's folder: tables, figures, page, atlas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cem_bench.figures.saving import FORMATS
-from cem_bench.report import ablations, page, printed
+from cem_bench.report import ablations, atlas, page, printed
 from cem_bench.report.drawn import Drawing, draw
 from cem_bench.report.experiment import Experiment, read_experiment, read_plan, read_settings
 from cem_bench.report.latex import latex
@@ -15,7 +15,7 @@ from cem_bench.store.draws import write_atomically
 
 
 def write_report(name: str, output: Path, *, palette: str = "paper", formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write tables, figures and page of an experiment from its stored draws.
+    """Write tables, figures, page and atlas of an experiment from its stored draws.
 
     Rows of cells that an earlier report had and the store has not are kept; figures that need their draws stay as they
     are.
@@ -42,8 +42,9 @@ def write_report(name: str, output: Path, *, palette: str = "paper", formats: Se
     tables = _write_tables(experiment, folder)
     figures, stay = draw(experiment, Drawing(folder, output / "private" / name, palette, formats))
     beside = [path for path in figures if path.parent == folder]
+    write_atomically(folder / "atlas.html", atlas.atlas(experiment, output).encode())
     write_atomically(folder / "README.md", page.page(experiment, beside, sorted(stay)).encode())
-    return [*tables, *figures, folder / "README.md"]
+    return [*tables, *figures, folder / "atlas.html", folder / "README.md"]
 
 
 def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:

@@ -106,6 +106,11 @@ class StoredCell:
         return {block: self.rule.estimate(draws) for block, draws in self._taken.items()}
 
     @property
+    def gate_draws(self) -> dict[int, int]:
+        """The number of draws before those that count, by block: the rule takes them to choose where to draw on."""
+        return {block: len(draws) - len(self.effects[block]) for block, draws in self._taken.items()}
+
+    @property
     def paired_effects(self) -> dict[int, np.ndarray]:
         """The draws from k = 0 on whose number did not depend on them: draw k of every model has the same donor.
 

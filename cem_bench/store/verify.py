@@ -74,9 +74,18 @@ def walk(output: Path, experiment: str) -> Walk:
             damage += faults
         damage += _entry_damage(path, entry, folder)
     good = {name: reading for name, reading in readings.items() if reading is not None}
-    lines = [f"{reading.manifest.key} {reading.manifest.root_sha256}\n" for _, reading in sorted(good.items())]
+    root = root_over({reading.manifest.key: reading.manifest.root_sha256 for reading in good.values()})
     draws = sum(len(reading.rows) for reading in good.values())
-    return Walk(len(readings), draws, sha256("".join(lines).encode()), tuple(damage))
+    return Walk(len(readings), draws, root, tuple(damage))
+
+
+def root_over(roots: Mapping[str, str]) -> str:
+    """Return one hash over runs: the same wherever the same draws lie.
+
+    Args:
+        roots: of the draws of each run, by its key.
+    """
+    return sha256("".join(f"{key} {root}\n" for key, root in sorted(roots.items())).encode())
 
 
 def archive_damage(folder: Path) -> list[Damage]:
