@@ -13,6 +13,9 @@ from cem_bench.report.render import Markdown, code_span, prose, render
 from cem_bench.store.draws import write_atomically
 
 
+ATLASES = ("verdict_maps", "denoise_ca")  # that git holds
+
+
 def pages(output: Path) -> list[dict[str, str]]:
     """Return name and heading of every page below a folder of results."""
     rows = []
@@ -37,6 +40,7 @@ def write_dictionary(output: Path) -> Path:
     text = render(
         "results",
         pages=pages(output),
+        atlases=ATLASES,
         comparisons=comparisons(output),
         columns=pd.DataFrame(columns),
         sources=pd.DataFrame([{"below CEM_DATA": code_span(name), **facts} for name, facts in sources.items()]),

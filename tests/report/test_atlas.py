@@ -87,7 +87,9 @@ def test_draws_before_those_that_count_keep_their_donors(make: Make, rng: np.ran
 
 
 def test_no_name_breaks_the_page(make: Make, rng: np.random.Generator, tmp_path: Path) -> None:
-    make(small(rng), model=HOSTILE)
+    cell = make(small(rng))
+    path = next((tmp_path / "store" / "experiments" / "denoise_ca").glob("*.json"))
+    path.write_text(json.dumps({**cell.entry, "model": HOSTILE}))
     page = atlas.atlas(read_experiment("denoise_ca", tmp_path), tmp_path)
     assert "<script>alert" not in page and "<img src=x" not in page
     assert content_of(page)["cells"][0]["model"] == HOSTILE
