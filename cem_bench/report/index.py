@@ -12,7 +12,6 @@ from cem_bench.report.paper_comparisons import comparisons
 from cem_bench.report.render import Markdown, code_span, prose, render
 from cem_bench.store.draws import write_atomically
 
-
 ATLASES = ("verdict_maps", "denoise_ca")  # that git holds
 
 
