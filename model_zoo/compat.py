@@ -8,7 +8,8 @@ from types import ModuleType
 REMEDY = (
     "In a clone of cem_bench: pip install -c constraints.txt -e '.[train]' && "
     "pip install -c constraints.txt --no-deps basicsr. That brings the headless OpenCV; where another one asks for "
-    "libGL, first pip uninstall opencv-python."
+    "libGL, first pip uninstall opencv-python. basicsr 1.4.2 does not "
+    "build on Python 3.13 and later: train on 3.11 or 3.12."
 )
 
 
