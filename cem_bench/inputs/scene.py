@@ -124,12 +124,12 @@ def rect_of(values: Sequence[int], name: str) -> Rect:
         name: what errors call it.
 
     Raises:
-        ValueError: if they are not four whole numbers, or the size is not positive.
+        ValueError: if they are not four whole numbers, a place is negative, or a size not positive.
     """
     numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    if len(numbers) != 4 or len(values) != 4 or min(numbers[2:]) < 1:
+    if len(numbers) != 4 or len(values) != 4 or min(numbers[:2]) < 0 or min(numbers[2:]) < 1:
         raise ValueError(
-            f"scene.{name}: got {list(values)}, expected row, column, height and width in pixels, height and width at "
-            f"least 1, as scene.{name}=[0,0,128,128]."
+            f"scene.{name}: got {list(values)}, expected row, column, height and width in pixels, row and column at "
+            f"least 0, height and width at least 1, as scene.{name}=[0,0,128,128]."
         )
     return Rect(*numbers)

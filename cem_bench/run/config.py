@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from cem_bench.inputs.scene import rect_of
 from cem_bench.measuring.options import Options, check_options, option
 
 PALETTES = ("paper", "safe")
@@ -114,14 +115,8 @@ def check_config(config: DictConfig) -> None:
     check_options(Run(**given))
     scene, model = config.scene, config.model
     for name in ("roi", "crop"):
-        place = None if OmegaConf.is_missing(scene, name) else scene[name]
-        if place is None:
-            continue
-        if len(place) != 4 or min(place[:2]) < 0 or min(place[2:]) <= 0:
-            raise ValueError(
-                f"scene.{name}: got {list(place)}, expected [row, column, height, width] in pixels, "
-                "row and column at least 0, height and width above 0."
-            )
+        if not OmegaConf.is_missing(scene, name) and scene[name] is not None:
+            rect_of(scene[name], name)
     wanted = {"scene.block": (scene.block, "pixels"), "model.scale": (model.scale, "output pixels per input pixel")}
     wanted["model.value_range"] = (model.value_range, "the value of white in what the network is fed, as 1 or 255")
     for name, (value, unit) in wanted.items():

@@ -96,7 +96,7 @@ def test_multirun_goes_on_after_a_failure_and_says_so(command):
         (["roi=foo"], "roi: got 'foo', expected one of scene, grid"),
         (["tol=nan"], "tol: got nan, expected a number at least 0"),
         (["tol=-1"], "tol: got -1.0"),
-        (["scene.crop=[0,0,-8,-8]"], "scene.crop: got [0, 0, -8, -8], expected [row, column, height, width]"),
+        (["scene.crop=[0,0,-8,-8]"], "scene.crop: got [0, 0, -8, -8], expected row, column, height and width"),
         (["model=custom", "model.value_range=-1"], "model.value_range: got -1"),
         (["task.degradation.sigma=25"], "task.degradation"),
         (["intervention=foo"], "there is no intervention 'foo'"),

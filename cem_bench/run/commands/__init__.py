@@ -37,46 +37,41 @@ def report(
     formats: Annotated[str, typer.Option(help="of the figures, with commas: png, svg, pdf")] = "png",
 ) -> None:
     """Write tables, figures and page of experiments again, from stored draws. No network runs."""
-    from cem_bench.report import write_report
+    from cem_bench.report.commands import redraw
 
     for experiment in experiments:
         try:
-            paths = write_report(experiment, output, palette=palette, formats=tuple(formats.split(",")))
+            typer.echo(redraw(experiment, output, palette=palette, formats=tuple(formats.split(","))))
         except (FileNotFoundError, ValueError) as error:
             raise _stop(error) from error
-        typer.echo(f"{experiment}: {len(paths)} files in {paths[0].parent}")
 
 
 @app.command()
 def claims(output: Output = RESULTS) -> None:
     """Judge the hypotheses of conf/claims.yaml by the tables of the experiments, and write their page."""
-    from cem_bench.report.claims import write_claims
-    from cem_bench.report.index import write_dictionary
+    from cem_bench.report.commands import judge
 
-    paths = write_claims(output)
-    typer.echo(f"claims: {len(paths)} files, {paths[-1]} is the page; columns: {write_dictionary(output)}")
+    typer.echo(judge(output))
 
 
 @draws.command()
 def keep(output: Output = RESULTS) -> None:
     """Pack the store's draws into OUTPUT/draws, which git holds: at most 5 MB a file."""
-    from cem_bench.store.archive import keep as pack
+    from cem_bench.report.commands import pack
 
     try:
-        paths = pack(output)
+        typer.echo(pack(output))
     except (FileNotFoundError, ValueError) as error:
         raise _stop(error) from error
-    size = sum(path.stat().st_size for path in paths) / 1e6
-    typer.echo(f"{len(paths) // 2} models in {output / 'draws'}, {size:.1f} MB")
 
 
 @draws.command()
 def restore(output: Output = RESULTS) -> None:
     """Unpack OUTPUT/draws into the store; what is stored already stays."""
-    from cem_bench.store.archive import restore as unpack
+    from cem_bench.report.commands import unpack
 
     try:
-        typer.echo(f"{unpack(output)} runs restored into {output / 'store'}")
+        typer.echo(unpack(output))
     except (FileNotFoundError, ValueError) as error:
         raise _stop(error) from error
 
