@@ -18,7 +18,7 @@ from benchmarks import hostile_calls as calls
 from benchmarks import hostile_paths as paths
 
 CHANNELS = paths.CHANNELS
-RIGHT, REFUSED, EITHER = "right", "refused", "either"
+RIGHT, REFUSED = "right", "refused"
 CHANNELS = 6
 
 

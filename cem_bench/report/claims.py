@@ -61,8 +61,8 @@ def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any
     """
     names = ("id", "insight", "says", "experiment", "quantity", "expected", "margin")
     row: dict[str, Any] = {name: claim[name] for name in names}
-    row |= {"stated": claim.get("stated", "before measuring"), "unit": unit_of(claim["quantity"])}
     table = read_table(output / claim["experiment"] / "cells.csv")
+    row |= {"stated": claim.get("stated", "before measuring"), "unit": unit_of(claim["quantity"], table.attrs["unit"])}
     if claim["quantity"] not in table:
         return row | EMPTY | {"verdict": NOT_MEASURED, "why": ""}
     if claim.get("task"):
@@ -82,9 +82,11 @@ def judge(claim: Mapping[str, Any], output: Path, level: float) -> dict[str, Any
     return row | counts | {"verdict": verdict.word, "why": verdict.why}
 
 
-def unit_of(quantity: str) -> str:
-    """Return the unit of a quantity; "" of a share."""
-    return "px" if quantity.endswith("px") else "" if quantity.endswith("share") else "dB"
+def unit_of(quantity: str, effects: str = "dB") -> str:
+    """Return the unit of a quantity, given that of effects; "" of a share."""
+    if quantity.startswith("psnr"):
+        return "dB"
+    return "px" if quantity.endswith("px") else "" if quantity.endswith("share") else effects
 
 
 def threshold(claim: Mapping[str, Any]) -> float:
@@ -126,7 +128,7 @@ def out_of_reach(table: pd.DataFrame, claim: Mapping[str, Any]) -> str:
     sides = [trainings(claim[name]) for name in ("first", "second")]
     means = [float(table.loc[table["model"].isin(side), quantity].mean()) for side in sides]
     largest = {"greater": means[0], "less": means[1], "equal": max(means)}[claim["expected"]]
-    unit = unit_of(quantity)
+    unit = unit_of(quantity, table.attrs.get("unit", "dB"))
     return f"margin out of reach: the quantity is {largest:.2g} {unit}".rstrip() if largest < claim["margin"] else ""
 
 

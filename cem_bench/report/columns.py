@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
-from cem_bench.store.outcomes import OutcomeFacts, facts_of
+from cem_bench.store.outcomes import FACTS, OutcomeFacts, facts_of
 
 UNKNOWN = "?"  # an end that the images cannot tell
 SIGNED_DIGITS = 3
@@ -99,6 +101,37 @@ def in_unit(title: str, outcome: OutcomeFacts) -> str:
     return title if text == title or text.startswith("PSNR") else f"{text}, {outcome.unit}"
 
 
+UNITS = {facts.suffix: facts.unit for facts in FACTS.values()}
+OF_EFFECTS = re.compile(rf"(?!psnr|observed_psnr)(\w+?)({'|'.join(UNITS)})(_low|_high|)")
+
+
+def in_file(table: pd.DataFrame, outcome: OutcomeFacts) -> pd.DataFrame:
+    """Return a table as files hold it: columns of effects (and names of them) end in the outcome's unit.
+
+    Args:
+        table: of a report, in which columns of effects end in `_db` whatever the outcome.
+        outcome: whose unit they have.
+    """
+    return _ending(table, outcome.suffix)
+
+
+def from_file(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of a file as `in_file` took it, with the unit of its effects in `attrs`."""
+    ends = {match[2] for match in map(OF_EFFECTS.fullmatch, map(str, table)) if match}
+    table = _ending(table, PSNR.suffix)
+    table.attrs["unit"] = UNITS[ends.pop()] if len(ends) == 1 else PSNR.unit
+    return table
+
+
+def _ending(table: pd.DataFrame, end: str) -> pd.DataFrame:
+    def renamed(name: object) -> str:
+        match = OF_EFFECTS.fullmatch(str(name))
+        return f"{match[1]}{end}{match[3]}" if match else str(name)
+
+    table = table.rename(columns=renamed)
+    return table.assign(quantity=table["quantity"].map(renamed)) if "quantity" in table else table
+
+
 def number(name: str, value: float, outcome: OutcomeFacts = PSNR) -> str:
     """Return a value of a column as it is printed, without its unit; UNKNOWN where it is not finite."""
     how = column(name, outcome)
@@ -139,7 +172,7 @@ MEANING = {
     "task": "SR, DN, DR, LL, CAR or restore",
     "seed": "names the draws",
     "label": "model and variant, as in the figures",
-    "unit": "of the effects, where it is not dB: then columns of effects that end in `_db` are in this unit",
+    "unit": "of the effects, where it is not dB: then columns of effects end in it (`size_ssim`), not in `_db`",
     "psnr_roi_db": "PSNR of the ROI under the untouched observation: RGB, float output clipped to 0..1, dB",
     "psnr_gain_db": "psnr_roi_db minus the mean, on the same scene and task, of the models that have most scenes, dB",
     "psnr_image_db": "the same PSNR over the whole image, dB",

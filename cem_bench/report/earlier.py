@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cem_bench.report.columns import from_file
 from cem_bench.report.tables import KEYS, decay_table, paired_decay_table
 from cem_bench.store.cells import StoredCell
 
@@ -19,12 +20,12 @@ CELL = ["model", *KEYS]
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table of a report with names as text; empty where there is none."""
+    """Read a table of a report, names as text, the unit of its effects in `attrs`; empty where there is none."""
     if not path.is_file():
-        return pd.DataFrame()
+        return from_file(pd.DataFrame())
     names = dict.fromkeys(("image", "variant", "model", "scene", "global_statistics", "commit", "run_key"), str)
     table = pd.read_csv(path, dtype=names)
-    return table.fillna({name: "" for name in ("variant", "global_statistics") if name in table})
+    return from_file(table.fillna({name: "" for name in ("variant", "global_statistics") if name in table}))
 
 
 def with_earlier(table: pd.DataFrame, path: Path, names: Sequence[str]) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def _here(output: Path, row: Mapping[str, Any]) -> str:
 
 def _number(summary: pd.DataFrame, place: Sequence[str], quantity: str) -> str:
     model, task, variant = (*place, "")[:3]
-    if summary.empty:
+    if summary.empty or summary.attrs["unit"] != "dB":  # the paper measured PSNR
         return "-"
     rows = summary[(summary["model"] == model) & (summary["task"] == task) & (summary["variant"] == variant)]
     if rows.empty:

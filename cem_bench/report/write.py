@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cem_bench.figures.saving import FORMATS
 from cem_bench.report import ablations, atlas, page, printed
+from cem_bench.report.columns import in_file
 from cem_bench.report.drawn import Drawing, draw
 from cem_bench.report.experiment import Experiment, read_experiment, read_plan, read_settings
 from cem_bench.report.latex import latex
@@ -60,7 +61,9 @@ def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
     for stem, table in contents.items():
         digits = 9 if stem == "cells" else 6  # rows of cells may be all that is left of their draws
         paths.append(folder / f"{stem}.csv")
-        write_atomically(paths[-1], table.to_csv(index=False, float_format=f"%.{digits}g").encode())
+        write_atomically(
+            paths[-1], in_file(table, experiment.outcome).to_csv(index=False, float_format=f"%.{digits}g").encode()
+        )
     return [*paths, *_write_latex(experiment, folder)]
 
 

@@ -83,7 +83,7 @@ def publish(
 
 def effect_name(outcome: OutcomeFacts) -> str:
     """Return what the array of a map's effects is called: by its unit."""
-    return f"effect_{outcome.unit.lower()}"
+    return f"effect{outcome.suffix}"
 
 
 def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:

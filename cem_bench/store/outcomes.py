@@ -5,6 +5,7 @@ The one place where an outcome becomes an effect: a positive effect helps the re
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,11 @@ class OutcomeFacts:
     def digits(self) -> int:
         """Decimals that show a tenth of tol's size apart from none: those of tol itself."""
         return max(round(-np.log10(self.tol)), 0)
+
+    @property
+    def suffix(self) -> str:
+        """How names of columns and arrays end that hold effects, in files: `_db`, `_ssim`, `_levels`."""
+        return "_" + re.sub(r"[^a-z0-9]+", "_", self.unit.lower())
 
     def effect(self, untouched: np.ndarray, intervened: np.ndarray) -> np.ndarray:
         """Return the effects of interventions: positive where the outcome gets worse without what was replaced."""

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -18,6 +19,8 @@ from cem_bench.measuring.measure import measure_matrix
 from cem_bench.measuring.outcome import OUTCOMES
 from cem_bench.measuring.prepared import MeasureError
 from cem_bench.report import write_report
+from cem_bench.report.columns import from_file, in_file
+from cem_bench.report.earlier import read_table
 from cem_bench.report.experiment import read_experiment
 from cem_bench.run.publish import publish, summary_table
 from cem_bench.store.cells import read_cells
@@ -139,6 +142,29 @@ def test_a_report_names_the_unit_everywhere(cell: Cell, name: str, tmp_path):
     for path in paths:
         if path.suffix == ".tex":
             assert "sum, dB" not in path.read_text()
+    csv = [path for path in paths if path.suffix == ".csv"]
+    assert {"cells.csv", "summary.csv", "decay.csv", "paired.csv"} <= {path.name for path in csv}
+    for path in csv:
+        heads = path.read_text().splitlines()[0].split(",")
+        ours = [head for head in heads if not head.startswith(("psnr", "observed_psnr"))]
+        assert not [head for head in ours if "_db" in head]
+        assert path.name == "paired.csv" or any(facts.suffix in head for head in ours), path.name
+        again = read_table(path)
+        assert not [head for head in again if facts.suffix in head]
+        assert path.name == "paired.csv" or again.attrs["unit"] == facts.unit
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_table_in_another_unit_is_read_as_it_was(name):
+    facts = facts_of(name)
+    table = pd.DataFrame({"quantity": ["size_db", "r50_px"], "psnr_roi_db": 1.0, "size_db": 2.0, "size_db_low": 3.0})
+    filed = in_file(table, facts)
+    assert list(filed) == ["quantity", "psnr_roi_db", f"size{facts.suffix}", f"size{facts.suffix}_low"]
+    assert list(filed["quantity"]) == [f"size{facts.suffix}", "r50_px"]
+    again = from_file(filed)
+    pd.testing.assert_frame_equal(again, table)
+    assert again.attrs["unit"] == facts.unit
+    assert list(in_file(table, facts_of("psnr"))) == list(table)
 
 
 def test_outcomes_of_two_units_share_no_report(cell: Cell, tmp_path):
