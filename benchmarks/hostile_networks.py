@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from benchmarks import hostile_calls as calls
 from benchmarks import hostile_paths as paths
+from benchmarks import hostile_sizes as sizes
 
-CHANNELS = paths.CHANNELS
 RIGHT, REFUSED = "right", "refused"
-CHANNELS = 6
+CHANNELS = paths.CHANNELS
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,22 @@ class Hostile:
         kind: what it misleads with.
         name: what it does.
         make: makes it afresh.
-        must: `right`, `refused` or `either`.
+        must: `right` or `refused`.
+        side: of the scene, pixels.
     """
 
     kind: str
     name: str
     make: Callable[[], Any]
     must: str = RIGHT
+    side: int = 48
 
 
-def _of(kind: str, members: dict[str, Callable[[], Any] | tuple[Callable[[], Any], str]]) -> list[Hostile]:
+def _of(
+    kind: str, members: dict[str, Callable[[], Any] | tuple[Callable[[], Any], str]], side: int = 48
+) -> list[Hostile]:
     pairs = {name: made if isinstance(made, tuple) else (made, RIGHT) for name, made in members.items()}
-    return [Hostile(kind, name, make, must) for name, (make, must) in pairs.items()]
+    return [Hostile(kind, name, make, must, side) for name, (make, must) in pairs.items()]
 
 
 def _features(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], nn.Module]:
@@ -193,5 +197,21 @@ BATTERY = [
             "twice the size": (lambda: lambda x: F.interpolate(x, scale_factor=2.0), REFUSED),
             "half precision": lambda: lambda x: (x * 0.5).half(),
         },
+    ),
+    *_of(
+        "minds the size",
+        {
+            "noise in large images": (sizes.in_large(sizes.noise), REFUSED),
+            "batch statistics in large images": sizes.in_large(sizes.batch_statistics),
+            "the previous large image": (sizes.previous, REFUSED),
+            "large images only": lambda: sizes.large_alone,
+            "large images in tiles": sizes.in_large(sizes.tiled),
+            "another kernel in large images": sizes.other_kernel,
+            "a gain that grows with the size": _features(sizes.grown_with_size),
+            "a lost level in large images": sizes.lost_level,
+            "a level of the whole in large images": sizes.filled,
+            "a rare mask in large images": sizes.rare_mask,
+        },
+        sizes.SIDE,
     ),
 ]

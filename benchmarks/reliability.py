@@ -61,13 +61,16 @@ class Outcome:
     holds: bool
 
 
-def make_cell(network: Any, engine: str) -> Cell:
-    """Return the battery's scene, 48x48 pixels with an ROI of 16x16 in a corner, under a network."""
-    clean = np.ascontiguousarray(data.astronaut()[70:118, 190:238])
+def make_cell(network: Any, engine: str, side: int = 48) -> Cell:
+    """Return the battery's scene, of side x side pixels with an ROI of 16x16 in a corner, under a network."""
+    clean = np.ascontiguousarray(data.astronaut()[70 : 70 + side, 190 : 190 + side])
     coffee, rng = data.coffee(), np.random.default_rng(4)
     corners = rng.integers(0, [coffee.shape[0] - 8, coffee.shape[1] - 8], (200, 2))
     patches = np.stack([coffee[top : top + 8, left : left + 8] for top, left in corners])
-    pool, scene = DonorPool(patches, np.arange(200).astype(str)), Scene("face", clean, roi=Rect(32, 32, 16, 16))
+    pool, scene = (
+        DonorPool(patches, np.arange(200).astype(str)),
+        Scene("face", clean, roi=Rect(side - 16, side - 16, 16, 16)),
+    )
     return Cell(as_model(network, name="hostile"), scene, Noise(50), pool, Uniform(DRAWS), Options(engine=engine))
 
 
@@ -92,10 +95,12 @@ def held_against_truth(hostile: Hostile, engine: str) -> Outcome:
     head = (hostile.name, hostile.kind, engine)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), torch.no_grad():
         try:
-            measured = measure(make_cell(made(hostile), engine), Path(folder) / "store")
+            measured = measure(make_cell(made(hostile), engine, hostile.side), Path(folder) / "store")
         except ValueError as error:  # an error of the project
             return Outcome(*head, "", float("nan"), hostile.must, str(error), hostile.must != RIGHT)
-        truth = measure(make_cell(hidden(made(hostile)), "full"), Path(folder) / "truth").effect_map.effect
+        truth = measure(
+            make_cell(hidden(made(hostile)), "full", hostile.side), Path(folder) / "truth"
+        ).effect_map.effect
         apart = float(np.nanmax(np.abs(measured.effect_map.effect - truth)))
         holds = apart < LIMIT_DB and hostile.must != REFUSED
         return Outcome(*head, measured.record["engine"]["kind"], apart, hostile.must, "", holds)

@@ -3,6 +3,9 @@
 A record holds for every image and every number of rows only if nothing in it depends on them. What differs between two
 images is refused: a value of the image got into the record as a constant, or steered the code. What differs between one
 row and two is told, because a record may still hold for one row at a time.
+
+The comparison is made on a part of the image where the network makes the same calls there (a sixteenth of a forward in
+place of two), and on the whole image where it does not.
 """
 
 from __future__ import annotations
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
     from cem_bench.engine.trace import Call
 
 NUMBER, CONSTANT, MERGED = "number", "constant", "merged"
+PART, PHASE = 64, 16  # side of the part, and the multiples at which it begins: windows, strides, shuffles
+
+
+def part_of(image: Tensor) -> Tensor:
+    """Return the middle of an image, (3, 64, 64), where that is at most a quarter of it; else the image, (3, h, w)."""
+    if min(image.shape[-2:]) < 2 * PART:
+        return image
+    top, left = ((side - PART) // 2 // PHASE * PHASE for side in image.shape[-2:])
+    return image[:, top : top + PART, left : left + PART].clone()
 
 
 def other_images(observation: Tensor, rows: int) -> Tensor:
@@ -34,6 +46,51 @@ def other_images(observation: Tensor, rows: int) -> Tensor:
     turned = 0.08 + 0.71 * (1 - observation.flip(0, 1))
     stark = (observation.flip(2) > observation.median()).to(observation)
     return torch.stack([turned, stark])[:rows]
+
+
+def recorded_on_part(record: Record, restorer: nn.Module, observation: Tensor) -> tuple[Record, Tensor]:
+    """Record a network on a part of the observation, if that tells the same of it.
+
+    Args:
+        record: of one row, the observation.
+        restorer: the network.
+        observation: (3, h, w).
+
+    Returns:
+        Record and image to compare others with: of the part, (3, 64, 64), where the network makes the same calls there
+        (sizes aside) as on the observation; else those that were given.
+    """
+    part = part_of(observation)
+    if part is observation:
+        return record, observation
+    try:
+        small = trace(restorer, part[None])
+    except Exception:  # noqa: BLE001 - a network may refuse other sizes, by any words
+        return record, observation
+    alike = len(small.calls) == len(record.calls) and small.output == record.output
+    if alike and all(_same_call(call, small_call) for call, small_call in zip(record.calls, small.calls, strict=True)):
+        return small, part
+    return record, observation
+
+
+def _same_call(call: Call, small: Call) -> bool:
+    facts = ((each.name, each.pick, each.dtype, each.where, len(each.shape)) for each in (call, small))
+    return len(set(facts)) == 1 and _same_but_sizes((call.args, call.kwargs), (small.args, small.kwargs))
+
+
+def _same_but_sizes(value: Any, small: Any) -> bool:
+    """Say whether arguments are the same; whole numbers and the tensors of a network may go with the size."""
+    if type(value) is not type(small):
+        return False
+    if isinstance(value, list | tuple):
+        return len(value) == len(small) and all(map(_same_but_sizes, value, small))
+    if isinstance(value, dict):
+        return value.keys() == small.keys() and all(_same_but_sizes(value[key], small[key]) for key in value)
+    if isinstance(value, Tensor):
+        return value.dtype == small.dtype and value.ndim == small.ndim
+    if isinstance(value, slice) or type(value) is int:
+        return True
+    return value is small or value == small or value != value
 
 
 def recorded_again(record: Record, restorer: nn.Module, observation: Tensor, rows: int) -> dict[Ref, str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cem_bench.engine.cost import Cost
     from cem_bench.inputs.geometry import Rect
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -27,6 +28,11 @@ class Engine(Protocol):
 
     kind: str
     reason: str
+    checks: Cost  # of what was tried before this engine was taken
+
+    def untouched(self) -> Tensor:
+        """Return the ROI of the untouched output, (1, 3, roi.height, roi.width) float32."""
+        ...
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Say whether a block (input pixels) may touch the ROI, or a part of it; False only when proven that not."""

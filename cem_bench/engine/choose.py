@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from cem_bench.engine.agree import other_images
 from cem_bench.engine.base import PRECISIONS, Engine, EngineError, exact_arithmetic, intervened
 from cem_bench.engine.cone import TOLERANCE, ConeEngine
 from cem_bench.engine.crop import CropEngine
 from cem_bench.engine.full import FullEngine
+from cem_bench.engine.program import IMAGE
 from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ def _auto(network: nn.Module, observation: Tensor, roi: Rect, compiled: bool, **
             return engine
         whole = compiled and not engine.compiles
         full = FullEngine(network, observation, roi, reason="", compiled=whole, **options)
+        full.checks = engine.checks
         return _fastest(engine, full, compiled and engine.compiles)
     except Exception as error:  # noqa: BLE001 - what a network raises here only says that it has no cone
         no_cone = f"no cone: {_first_line(error)}"
@@ -156,25 +159,38 @@ def sample_blocks(observation: Tensor) -> list[Rect]:
 def _cone(
     network: nn.Module, observation: Tensor, roi: Rect, *, reason: str, compiled: bool = False, **options: Any
 ) -> ConeEngine:
-    """Build the cone engine, try it on one block against the full forward, and say what it found."""
+    """Build the cone engine, try it against the full forward, and say what it found."""
     engine = ConeEngine(network, observation, roi, reason=reason, compiled=compiled, **options)
-    block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
-    patches = torch.stack([observation.roll((block.height * by, block.width * by), (1, 2)) for by in (1, 2, 3)])
-    patches = patches[(..., *block.slices)]  # several, so that batches of several rows are tried
-    with exact_arithmetic():
-        row = intervened(observation, block, patches[-1:]).to(PRECISIONS[options["precision"]])
-        full = network(row)[(..., *roi.slices)].float()
-    difference = float((engine.outputs(block, patches)[-1:] - full).abs().max() / (full.abs().max() + 1e-12))
-    if not difference <= TOLERANCE[options["precision"]]:
-        raise EngineError(
-            f"the cone differs from the full forward by {difference:.1e} of its scale at "
-            f"{engine.first_difference(block, patches)}"
-        )
+    with engine.checks.counted():
+        _try(engine, network, options["precision"])
     share = engine.program.share(sample_blocks(observation))
     alone = f"; one row at a time: {engine.program.one_row}" if engine.program.one_row else ""
     how = "" if engine.compiled or not compiled else "; too little of it is whole to compile"
     engine.reason = f"{reason}: {share:.1%} of the work is left{_globals(engine)}{alone}{how}"
     return engine
+
+
+def _try(engine: ConeEngine, network: nn.Module, precision: str) -> None:
+    """Hold the engine against a full forward: one block replaced, and with it every pixel that the ROI does not want.
+
+    Raises:
+        EngineError: if the ROI is another: a rule is wrong, or a path of the network is not in the record.
+    """
+    observation, roi = engine.observation, engine.roi
+    block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
+    patches = torch.stack([observation.roll((block.height * by, block.width * by), (1, 2)) for by in (1, 2, 3)])
+    patches = patches[(..., *block.slices)]  # several, so that batches of several rows are tried
+    wanted = (slice(None), *engine.program.wanted.get(IMAGE, Rect(0, 0, 0, 0)).slices)
+    row = other_images(observation, 2)[1]
+    row[wanted] = intervened(observation, block, patches[-1:])[0][wanted]
+    with exact_arithmetic():
+        full = network(row[None].to(PRECISIONS[precision]))[(..., *roi.slices)].float()
+    difference = float((engine.outputs(block, patches)[-1:] - full).abs().max() / (full.abs().max() + 1e-12))
+    if not difference <= TOLERANCE[precision]:
+        raise EngineError(
+            f"the cone differs from the full forward by {difference:.1e} of its scale at "
+            f"{engine.first_difference(block, patches)}"
+        )
 
 
 def _globals(engine: ConeEngine) -> str:

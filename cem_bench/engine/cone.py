@@ -23,6 +23,7 @@ from cem_bench.engine.base import (
     intervened,
 )
 from cem_bench.engine.compiled import Start, whole
+from cem_bench.engine.cost import Cost
 from cem_bench.engine.plan import Material, Move, Tap, plan, run
 from cem_bench.engine.program import IMAGE, Cone, Program
 from cem_bench.inputs.geometry import Rect
@@ -62,7 +63,7 @@ class ConeEngine:
         compiled: bool = False,
         one_row: bool = False,
     ) -> None:
-        self.reason = reason
+        self.reason, self.checks = reason, Cost()
         self.roi = roi
         self.observation = observation
         self._memory = memory_gb * 2**30
@@ -70,7 +71,8 @@ class ConeEngine:
         self._cap = 2**30  # batch rows, lowered for good when memory runs out
         self._material = Material({}, self._dtype, observation.device)
         with exact_arithmetic():
-            self.program = Program(restorer.to(self._dtype), observation.to(self._dtype), roi, one_row=one_row)
+            network, image = restorer.to(self._dtype), observation.to(self._dtype)
+            self.program = Program(network, image, roi, self.checks, one_row=one_row)
             self._remember()
         if self.program.one_row:
             self._cap = 1
@@ -140,6 +142,10 @@ class ConeEngine:
         return plan(self.program, cone, rows, self._material, frozenset({self.program.output}))
 
     # -------------------------------------------------------------------------------------------- the interface
+
+    def untouched(self) -> Tensor:
+        """Return the ROI of the untouched output, (1, 3, roi.height, roi.width) float32."""
+        return self._material.clean[self.program.output].float()
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Say whether the block's cone meets the ROI, or a part of it."""

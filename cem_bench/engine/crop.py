@@ -13,6 +13,7 @@ import torch
 
 from cem_bench.engine.base import PRECISIONS, EngineError
 from cem_bench.engine.certificate import require_nan_carried
+from cem_bench.engine.cost import Cost
 from cem_bench.engine.full import FullEngine
 from cem_bench.inputs.geometry import Rect
 
@@ -42,6 +43,7 @@ class CropEngine:
     ) -> None:
         network = restorer.to(PRECISIONS[precision])
         self.crop = certified_crop(network, observation.to(PRECISIONS[precision]), roi, TOLERANCE[precision])
+        self.checks = Cost()
         self.reason = f"{reason}; certified crop {self.crop}"
         self.roi = roi
         self._area = observation.shape[-2] * observation.shape[-1]
@@ -56,6 +58,10 @@ class CropEngine:
             reason="",
             one_row=one_row,
         )
+
+    def untouched(self) -> Tensor:
+        """Return the ROI of the untouched output, (1, 3, roi.height, roi.width) float32."""
+        return self._inner.untouched()
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Say whether the block meets the certified crop."""

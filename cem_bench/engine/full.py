@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cem_bench.engine.base import PRECISIONS, Untouched, check_draws, exact_arithmetic, intervened
 from cem_bench.engine.compiled import compile_network
+from cem_bench.engine.cost import Cost
 from cem_bench.engine.memory import forward_bytes
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class FullEngine:
         compiled: bool = False,
         one_row: bool = False,
     ) -> None:
-        self.reason = reason
+        self.reason, self.checks = reason, Cost()
         self.compiled = compiled
         self.roi = roi
         self.observation = observation
@@ -58,6 +59,11 @@ class FullEngine:
         except Exception:  # noqa: BLE001 - compiled code may refuse to be watched; a network's own fault comes again
             return 1
         return max(1, int(memory_gb * 2**30 / (WORKSPACE * row)))
+
+    def untouched(self) -> Tensor:
+        """Return the ROI of the untouched output, (1, 3, roi.height, roi.width) float32."""
+        with exact_arithmetic():
+            return self._untouched.before(self.observation[None][:0], self.batch)[0]
 
     def reaches(self, block: Rect, part: Rect | None = None) -> bool:
         """Nothing is proven about the network: every block may touch the ROI."""

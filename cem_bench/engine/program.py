@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cem_bench.engine import reads as read
-from cem_bench.engine.agree import CONSTANT, NUMBER, recorded_again
+from cem_bench.engine.agree import CONSTANT, NUMBER, recorded_again, recorded_on_part
 from cem_bench.engine.base import EngineError
+from cem_bench.engine.cost import Cost
 from cem_bench.engine.fuse import fused
 from cem_bench.engine.layout import Layout
 from cem_bench.engine.rules import RULES, step_for
@@ -35,6 +36,7 @@ IMAGE = Ref(-1)
 
 def _on_rows(record: Record, restorer: nn.Module, observation: Tensor, one_row: bool) -> tuple[dict[Ref, str], str]:
     """Record again, with two rows where the network takes them; return what depends on rows, and why one row if so."""
+    record, observation = recorded_on_part(record, restorer, observation)
     if not one_row:
         try:
             return recorded_again(record, restorer, observation, 2), ""
@@ -76,9 +78,12 @@ class Program:
     held: frozenset[Ref] = frozenset()
     taps: Mapping[Ref, tuple[Ref, ...]] = MappingProxyType({})
 
-    def __init__(self, restorer: nn.Module, observation: Tensor, roi: Rect, *, one_row: bool = False) -> None:
+    def __init__(
+        self, restorer: nn.Module, observation: Tensor, roi: Rect, checks: Cost, *, one_row: bool = False
+    ) -> None:
         record = trace(restorer, observation[None])
-        depends, self.one_row = _on_rows(record, restorer, observation, one_row)
+        with checks.counted():
+            depends, self.one_row = _on_rows(record, restorer, observation, one_row)
         calls, self.output, self.expected = record.calls, record.output, record.value
         self.layouts: dict[Ref, Layout] = {IMAGE: Layout.image((1, *observation.shape))}
         self.steps: dict[Ref, Step] = {}

@@ -276,7 +276,9 @@ def trace(restorer: nn.Module, images: Tensor) -> Record:
     hidden = [
         type(part).__name__
         for part in restorer.modules()
-        if isinstance(part, torch.jit.ScriptModule) or type(part).__module__.startswith("torch._dynamo")
+        if isinstance(part, torch.jit.ScriptModule)
+        or type(part).__module__.startswith("torch._dynamo")
+        or part._compiled_call_impl is not None
     ]
     if hidden:
         raise NotTraceable(f"{hidden[0]} is compiled: what it computes cannot be seen")

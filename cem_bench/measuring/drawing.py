@@ -6,9 +6,7 @@ too, and every draw that it may have made leaves the store. An engine that was a
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,16 +14,17 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from cem_bench.engine.cost import Cost
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.opened import record_of
 from cem_bench.measuring.prepared import Bench, Progress
-from cem_bench.measuring.proof import Name, Refuted, prove_draws, prove_draws_on_all, prove_untouched
-from cem_bench.measuring.refusals import MeasureError
+from cem_bench.measuring.proof import CHECKS_S, CHECKS_SHARE, prove_draws, prove_draws_on_all
+from cem_bench.measuring.refusals import KeepsStateError, MeasureError, Name, Refuted
 from cem_bench.sampling.rules import Effects, Request, asked, labels_of
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
 from cem_bench.store.matrix import unit_of
-from cem_bench.store.memory import MemoryStore
 from cem_bench.store.shards import ORDER
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ class Earlier:
 
     def __init__(self, store: Store) -> None:
         self.names = _names_of(store)
-        record = _record_of(store)
+        record = record_of(store)
         proof = record.get("proof", {})
         self.proven = bool(record) and proof.get("stands_for", len(self.names)) >= len(self.names)
         kinds = record.get("engines", [record["engine"]["kind"]] if "engine" in record else [])
@@ -79,7 +78,7 @@ class Drawing:
         bench: of the cell, with the engine that is at work.
         fresh: block and k of the draws of this session.
         refuted: engine, difference in dB and number of draws removed, for every refutation.
-        checks: seconds spent on yardstick and proofs.
+        drawn, fingerprint, proof: what the draws cost, and two of the checks.
     """
 
     def __init__(self, cell: Cell, store: Store, beside: Mapping[Rect, Store], progress: Progress) -> None:
@@ -87,6 +86,7 @@ class Drawing:
         self.earlier = Earlier(store)
         self.fresh: list[Name] = []
         self.refuted: list[dict[str, Any]] = []
+        self.drawn, self.fingerprint, self.proof = Cost(), Cost(), Cost()
         self._unproven: list[Name] = []
         self._engines = set(self.earlier.engines)
         try:
@@ -94,7 +94,6 @@ class Drawing:
         except Refuted as error:
             self._remove(error)
             raise
-        self.checks = self.bench.yardstick.seconds + self.bench.reach.get("seconds", 0.0)
         self.beside = [Beside(self.bench.beside(roi), store_beside) for roi, store_beside in beside.items()]
         for text in self.bench.refuted:
             self._remove(Refuted(text, text.partition(":")[0], float("nan")))
@@ -109,17 +108,22 @@ class Drawing:
             MeasureError: if the network fails on plain forwards, or an engine that was asked for fails.
         """
         while True:
-            taken = self._rounds()
-            begun = time.perf_counter()
+            with self.drawn.counted():
+                taken = self._rounds()
             try:
-                return taken, self._proof()
+                with self.proof.counted():
+                    return taken, self._proof()
             except Refuted as error:
                 earlier = error.name in self.earlier.names
                 self._remove(error)
                 if not earlier:  # what another session drew is made again by the engine of this one
                     self.bench = self.bench.without(error)
-            finally:
-                self.checks += time.perf_counter() - begun
+
+    @property
+    def costs(self) -> dict[str, Cost]:
+        """What each check cost: yardstick, trial of the engine, fingerprint, proof of reach and draws."""
+        yardstick, engine = self.bench.yardstick.cost, self.bench.engine.checks
+        return {"yardstick": yardstick, "engine": engine, "fingerprint": self.fingerprint, "proof": self.proof}
 
     @property
     def engines(self) -> list[str]:
@@ -166,18 +170,17 @@ class Drawing:
 
     def _proof(self) -> dict[str, Any]:
         """Prove what is not proven yet."""
+        drawn = self._unproven + ([] if self.earlier.proven else self.earlier.names)
+        allowed = max(CHECKS_S, CHECKS_SHARE * self.drawn.cpu_seconds)
+        left = allowed - sum(cost.cpu_seconds for cost in self.costs.values())
         try:
-            prove_untouched(self.bench)
-        except MeasureError:
+            proof = prove_draws(self.bench, self.store.rows, drawn, self.progress, left)
+        except KeepsStateError:
             self.store.remove(self.fresh)
             for beside in self.beside:
                 beside.store.remove(beside.fresh)
             raise
-        drawn = self._unproven + ([] if self.earlier.proven else self.earlier.names)
-        stands = {"stands_for": len(self.store.rows), "reach": self.bench.reach}
-        if not drawn:
-            return {"draws": 0, "reason": "no new draw", **stands}
-        return prove_draws(self.bench, self.store.rows, drawn, self.progress) | stands
+        return {**proof, "stands_for": len(self.store.rows)}
 
     def _remove(self, error: Refuted) -> None:
         """Take every draw that a refuted engine may have made out of the store, and say so."""
@@ -232,13 +235,6 @@ def draw_matrix(bench: Bench, store: Store, draws: int, progress: Progress) -> t
             bench = bench.without(error)
         finally:
             store.flush()
-
-
-def _record_of(store: Store) -> Mapping[str, Any]:
-    if isinstance(store, MemoryStore):
-        return store.record
-    path = store.folder / "record.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _names(request: Request) -> list[Name]:

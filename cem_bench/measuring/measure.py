@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cem_bench.engine.cost import Cost
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring import fingerprint
 from cem_bench.measuring.cell import Cell
@@ -64,16 +65,17 @@ def measure(
 
 def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
     """Measure a cell whose stores are claimed."""
-    started = time.perf_counter()
-    store = stores.own
-    with cell.model.forwards():
-        drawing = Drawing(cell, store, stores.beside, progress)
-    beside = [(drawn.bench, drawn.store) for drawn in drawing.beside]
-    compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside])
-    taken, proof = drawing.until_proven()
+    store, whole = stores.own, Cost()
+    with whole.counted():
+        with cell.model.forwards():
+            drawing = Drawing(cell, store, stores.beside, progress)
+        beside = [(drawn.bench, drawn.store) for drawn in drawing.beside]
+        with drawing.fingerprint.counted():
+            compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside])
+        taken, proof = drawing.until_proven()
     bench, tol = drawing.bench, cell.options.threshold
     effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.sampling, bench.status(), tol=tol)
-    record = _record(drawing, effect_map, proof, time.perf_counter() - started)
+    record = _record(drawing, effect_map, proof, whole)
     record["fingerprint"] = compared
     if cell.options.stochastic:
         record["stochastic"] = split(store.rows)
@@ -145,10 +147,10 @@ def _measure_matrix(
     return matrix, store, {"key": store.key, **record}
 
 
-def _record(drawing: Drawing, effect_map: maps.EffectMap, proof: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _record(drawing: Drawing, effect_map: maps.EffectMap, proof: dict[str, Any], whole: Cost) -> dict[str, Any]:
     bench, fresh = drawing.bench, len(drawing.fresh)
     cell = bench.cell
-    draws_a_second = round(fresh / seconds, 1) if fresh else None
+    draws_a_second = round(fresh / whole.seconds, 1) if fresh else None
     target = to_tensor(cell.scene.clean)[None].double()
     restored = to_tensor(bench.restored)[None]
     roi = (..., *cell.scene.roi.slices)
@@ -172,9 +174,21 @@ def _record(drawing: Drawing, effect_map: maps.EffectMap, proof: dict[str, Any],
         "engines": drawing.engines,
         "proof": proof,
         "refuted": drawing.refuted,
-        "checks": {"seconds": round(drawing.checks, 3), "share": round(drawing.checks / seconds, 4)},
-        "session": {"new_draws": fresh, "seconds": round(seconds, 3), "draws_a_second": draws_a_second},
+        "checks": _checks(drawing, whole),
+        "session": {"new_draws": fresh, "seconds": round(whole.seconds, 3), "draws_a_second": draws_a_second},
         "provenance": provenance(),
+    }
+
+
+def _checks(drawing: Drawing, whole: Cost) -> dict[str, Any]:
+    """Return what the checks of a session cost: all together, and each in seconds of the processor."""
+    costs = drawing.costs
+    cpu_seconds = sum(cost.cpu_seconds for cost in costs.values())
+    return {
+        "seconds": round(sum(cost.seconds for cost in costs.values()), 3),
+        "cpu_seconds": round(cpu_seconds, 3),
+        "share": round(cpu_seconds / whole.cpu_seconds, 4),
+        **{f"{name}_cpu_seconds": round(cost.cpu_seconds, 3) for name, cost in costs.items()},
     }
 
 

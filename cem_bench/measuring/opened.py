@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,14 @@ def store_of(cell: Cell, root: Path | None, kind: str = "draws", **more: Any) ->
             *(cell.model.name, cell.model.unseen(), REMEDY),
         )
     return stores.setdefault(key, MemoryStore(Path(), identity, kind, limits_of(cell)))
+
+
+def record_of(store: Store) -> Mapping[str, Any]:
+    """Return the record of the session before; empty where there is none."""
+    if isinstance(store, MemoryStore):
+        return store.record
+    path = store.folder / "record.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def is_unseen(identity: Mapping[str, Any]) -> bool:

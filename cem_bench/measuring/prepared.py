@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,9 @@ from cem_bench.inputs.geometry import Rect, hull
 from cem_bench.inputs.interventions import pasted, reference_patches, true_patches
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.outcome import psnr_by_block, to_measure
-from cem_bench.measuring.proof import Refuted, prove_reach
-from cem_bench.measuring.refusals import MeasureError
+from cem_bench.measuring.refusals import MeasureError, Refuted, first_line, no_other_engine
 from cem_bench.measuring.stochastic import COLUMN, outputs_under_states, states_of
-from cem_bench.measuring.yardstick import TOLERANCE, Yardstick, answer, check, check_under
+from cem_bench.measuring.yardstick import TOLERANCE, Yardstick, answer, apart_of, check, check_under
 from cem_bench.sampling.rules import Request
 from cem_bench.store import maps
 
@@ -28,7 +27,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A cell set up to run: observation degraded, yardstick and reach checked, engine prepared.
+    """A cell set up to run: observation degraded, yardstick checked, engine prepared.
 
     Attributes:
         cell: the cell.
@@ -37,7 +36,6 @@ class Bench:
         engine: answers interventions.
         answered: the region that the engine answers, in clean pixels; the ROI lies in it.
         target: (3, H, W) float64 in 0..1, the ROI of the clean image, on the device.
-        reach: what the proof of the engine's reach came to.
         refuted: what was proven wrong of engines that were tried before.
     """
 
@@ -47,12 +45,11 @@ class Bench:
     engine: Engine
     answered: Rect
     target: Tensor
-    reach: dict[str, Any] = field(default_factory=dict)
     refuted: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, cell: Cell, also: Sequence[Rect] = ()) -> Bench:
-        """Degrade, check the yardstick, prepare the engine and prove its reach.
+        """Degrade, check the yardstick, prepare the engine and hold it against the yardstick.
 
         Args:
             cell: the cell.
@@ -60,7 +57,7 @@ class Bench:
 
         Raises:
             MeasureError: if the network cannot be measured, or the engine that was asked for cannot be had.
-            Refuted: if the engine that was asked for calls blocks unreachable that are not.
+            Refuted: if the engine that was asked for answers the untouched observation otherwise than the network.
         """
         cell.scene.require_scale(cell.degradation.scale)
         if cell.degradation.scale != cell.model.scale:
@@ -79,11 +76,26 @@ class Bench:
         for roi in also:
             answered = hull(answered, roi) or answered
         engine = engine_for(cell, tensor, answered, one_row=bool(yardstick.one_row))
-        bench = cls(cell, observation, yardstick, engine, answered, _target(cell, device))
+        return cls(cell, observation, yardstick, engine, answered, _target(cell, device)).agreeing()
+
+    def agreeing(self) -> Bench:
+        """Return the cell on an engine that answers the untouched observation as the network did before.
+
+        Raises:
+            MeasureError: as `without`.
+        """
+        if self.cell.options.stochastic or self.cell.options.precision != "fp32":
+            return self
         try:
-            return dataclasses.replace(bench, reach=prove_reach(bench))
-        except Refuted as error:
-            return bench.without(error)
+            with self.engine.checks.counted():
+                apart = apart_of(self.engine.untouched(), self.yardstick.answer[(..., *self.answered.slices)])
+        except Exception as error:  # noqa: BLE001 - a network may raise anything; the last engine makes it a refusal
+            return self.without(error).agreeing()
+        if apart <= TOLERANCE:
+            return self
+        kind = self.engine.kind
+        text = f"Engine {kind} answers the untouched observation otherwise than the network did, by {apart:.1e} of its"
+        return self.without(Refuted(f"{text} largest value (allowed {TOLERANCE:g}).", kind, apart)).agreeing()
 
     def without(self, error: Exception) -> Bench:
         """Return the cell on plain forwards, after its engine was refuted or raised.
@@ -98,12 +110,13 @@ class Bench:
         """
         kind, asked = self.engine.kind, self.cell.options.engine
         if asked not in ("auto", "full") or (kind == "full" and getattr(self.engine, "batch", 1) == 1):
-            raise _no_other_engine(self, error) from error
+            raise no_other_engine(self.cell.model.name, kind, error) from error
         one_row = kind == "full" or bool(self.yardstick.one_row)
         engine = engine_for(self.cell, self.tensor, self.answered, kind="full", one_row=one_row)
-        engine.reason = f"{kind} given up: {_first_line(error)}"
-        refuted = (*self.refuted, f"{kind}: {_first_line(error)}")
-        return dataclasses.replace(self, engine=engine, reach={}, refuted=refuted)
+        engine.checks = self.engine.checks
+        engine.reason = f"{kind} given up: {first_line(error)}"
+        refuted = (*self.refuted, f"{kind}: {first_line(error)}")
+        return dataclasses.replace(self, engine=engine, refuted=refuted)
 
     @property
     def tensor(self) -> Tensor:
@@ -138,9 +151,10 @@ class Bench:
         """Return what the record says of engine and yardstick."""
         yardstick, options = self.yardstick, self.cell.options
         checked = {"tolerance": TOLERANCE, "difference": yardstick.difference, "forwards": yardstick.forwards}
+        checked["part_px"] = list(yardstick.part)
         return {
             "engine": {"kind": self.engine.kind, "reason": self.engine.reason, "precision": options.precision},
-            "yardstick": {**checked, "one_row": yardstick.one_row, "seconds": round(yardstick.seconds, 3)},
+            "yardstick": {**checked, "one_row": yardstick.one_row},
         }
 
     @property
@@ -195,10 +209,9 @@ class Bench:
         Returns:
             The columns of the store: block, k, donor, stratum, and every outcome with its untouched value.
         """
-        cell, roi, count = self.cell, self.cell.scene.roi, request.draws
+        cell, count = self.cell, request.draws
         donors, strata = cell.keys.donors(cell.pool, request.block, request.first, request.last)
-        within = Rect(roi.top - self.answered.top, roi.left - self.answered.left, roi.height, roi.width)
-        outputs = outputs[(..., *within.slices)]
+        outputs = outputs[(..., *self._within.slices)]
         if not torch.isfinite(outputs).all():
             raise MeasureError(
                 f"{cell.model.name} answered NaN or infinity to block {request.block}, draws {request.first} to "
@@ -236,16 +249,25 @@ class Bench:
         cell = self.cell
         return pasted(cell.degradation, cell.scene.grid.rect(block), cell.scene.size).scale_down(self.scale)
 
-    def plain_roi(self, observation: np.ndarray) -> Tensor:
-        """Return the ROI of another observation, (h, w, 3) uint8, by the plain network: (1, 3, h, w) float32."""
-        rows = to_tensor(observation).to(self.target.device)[None]
+    def under(self, block: int, patch: Tensor) -> Tensor:
+        """Return the observation under a patch (1, 3, b, b): (1, 3, h, w) float32 in 0..1."""
+        rows = self.tensor[None].clone()
+        rows[(..., *self.input_rect(block).slices)] = patch
+        return rows
+
+    def plain_roi(self, rows: Tensor) -> Tensor:
+        """Return the ROI of observations (n, 3, h, w) by the plain network, (n, 3, h, w) float32."""
         return self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
 
-    def plain_under(self, block: int, patch: Tensor) -> Tensor:
-        """Return the ROI under a patch (1, 3, b, b) by the plain network: (1, 3, h, w) float32."""
-        rows = self.tensor[None].clone()
-        rows[(slice(None), slice(None), *self.input_rect(block).slices)] = patch
-        return self.full_forward(self.cell, rows)[(..., *self.cell.scene.roi.slices)]
+    def engine_roi(self, block: int, patch: Tensor) -> Tensor:
+        """Return the ROI under a patch (1, 3, b, b) by the engine, (1, 3, h, w) float32."""
+        return self.engine.outputs(self.input_rect(block), patch)[(slice(1, None), ..., *self._within.slices)]
+
+    @property
+    def _within(self) -> Rect:
+        """Where the ROI lies in what the engine answers."""
+        roi = self.cell.scene.roi
+        return Rect(roi.top - self.answered.top, roi.left - self.answered.left, roi.height, roi.width)
 
 
 def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", one_row: bool = False) -> Engine:
@@ -276,33 +298,9 @@ def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", on
         )
     except Exception as error:
         raise MeasureError(
-            f"No engine {kind or options.engine} for {cell.model.name}: {_first_line(error)}. "
+            f"No engine {kind or options.engine} for {cell.model.name}: {first_line(error)}. "
             "Write engine=auto or engine=full."
         ) from error
-
-
-def _no_other_engine(bench: Bench, error: Exception) -> Exception:
-    """Return what to raise when an engine failed and no other may take its place."""
-    kind, name = bench.engine.kind, bench.cell.model.name
-    if isinstance(error, Refuted) and kind == "full":
-        return Refuted(
-            f"{name} answered block {error.name and error.name[0]} differently when it was asked again, alone (by "
-            f"{error.difference:.2e} dB): it keeps state between calls or draws random numbers, so an image has no "
-            "answer of its own. Hand over a function that starts afresh, "
-            "as_model(lambda x: copy.deepcopy(network)(x), ...); for random numbers, see stochastic=K.",
-            *(kind, error.difference),
-        )
-    if isinstance(error, Refuted):
-        return Refuted(f"{error} Use engine=auto or engine=full, and please report this.", kind, error.difference)
-    hint = "Call it on such an image yourself" if kind == "full" else "Use engine=auto or engine=full"
-    return MeasureError(
-        f"{name} raised {type(error).__name__} ({_first_line(error)}) under engine {kind}; what was measured before is "
-        f"kept. {hint}."
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _target(cell: Cell, device: torch.device) -> Tensor:

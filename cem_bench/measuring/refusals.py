@@ -11,6 +11,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from cem_bench.models.model import Model
 
+Name = tuple[int, int]  # of a draw: block and k
 SIDES = (2, 4, 8, 16, 32, 64)  # multiples that networks ask of an image's sides
 FAR = 8.0  # an answer whose median lies beyond this many whites is in another range
 CHANNELS = (1, 4, 6, 2)
@@ -18,6 +19,24 @@ CHANNELS = (1, 4, 6, 2)
 
 class MeasureError(ValueError):
     """A measurement cannot be made; the message says what was found, what was expected and what to do."""
+
+
+class Refuted(MeasureError):
+    """The plain network contradicts an engine.
+
+    Attributes:
+        kind: of the engine.
+        difference: in dB; of the answer's largest value where the untouched image was answered otherwise.
+        name: block and k of the draw that was refuted; None where it was no draw.
+    """
+
+    def __init__(self, text: str, kind: str, difference: float, name: Name | None = None) -> None:
+        super().__init__(text)
+        self.kind, self.difference, self.name = kind, difference, name
+
+
+class KeepsStateError(MeasureError):
+    """A network answers the untouched image differently after the draws than before."""
 
 
 def network_of(model: Model) -> Any:
@@ -156,3 +175,34 @@ def _of_range(model: Model, rows: Tensor, output: Tensor) -> str:
             f"as_model(network, value_range=1, ...), or as_model(lambda x: network(x) * {white:g}, ...)"
         )
     return ""
+
+
+def no_other_engine(name: str, kind: str, error: Exception) -> MeasureError:
+    """Return what to raise when an engine failed and no other may take its place.
+
+    Args:
+        name: of the model.
+        kind: of the engine.
+        error: what went wrong.
+    """
+    if isinstance(error, Refuted) and kind == "full":
+        what, unit = ("the untouched image", "") if error.name is None else (f"block {error.name[0]}", " dB")
+        return Refuted(
+            f"{name} answered {what} differently when it was asked again, alone (by {error.difference:.2e}{unit}): it "
+            "keeps state between calls or draws random numbers, so an image has no answer of its own. Hand over a "
+            "function that starts afresh, as_model(lambda x: copy.deepcopy(network)(x), ...); for random numbers, see "
+            "stochastic=K.",
+            *(kind, error.difference),
+        )
+    if isinstance(error, Refuted):
+        return Refuted(f"{error} Use engine=auto or engine=full, and please report this.", kind, error.difference)
+    hint = "Call it on such an image yourself" if kind == "full" else "Use engine=auto or engine=full"
+    return MeasureError(
+        f"{name} raised {type(error).__name__} ({first_line(error)}) under engine {kind}; what was measured before is "
+        f"kept. {hint}."
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's words, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -63,7 +63,7 @@ def _names(cell: Cell) -> list[str]:
 
 def _untouched(bench: Bench, name: str) -> float:
     outcome = next(item for item in to_measure(bench.cell.options.outcome) if item.name == name)
-    return float(outcome.compute(bench.plain_roi(bench.observation), bench.target)[0])
+    return float(outcome.compute(bench.plain_roi(bench.tensor[None]), bench.target)[0])
 
 
 def _differs(bench: Bench, row: dict[Any, Any], untouched: dict[str, float]) -> tuple[float, str]:
@@ -74,7 +74,7 @@ def _differs(bench: Bench, row: dict[Any, Any], untouched: dict[str, float]) -> 
         return 0.0, f"donor {int(row['donor'])} is stored, its key gives {int(donors[0])}"
     patch = bench.patches(block, donors, k)
     plain = bench.cell.options.precision == "fp32"
-    output = bench.plain_under(block, patch) if plain else bench.engine.outputs(bench.input_rect(block), patch)[1:]
+    output = bench.plain_roi(bench.under(block, patch)) if plain else bench.engine_roi(block, patch)
     pairs = []
     # an archive keeps fewer outcomes
     for outcome in (item for item in to_measure(bench.cell.options.outcome) if item.name in row):

@@ -1,7 +1,9 @@
 """The yardstick: is a network's answer to an image a fact about that image alone? Checked before the first draw.
 
 Every effect is a difference between two answers. It is an effect of a block only if the network answers the same to the
-same image every time, whatever it was asked before and whatever stands beside the image in a batch.
+same image every time, whatever it was asked before and whatever stands beside the image in a batch. That is asked on
+the middle of the observation, where the network takes so small an image; the whole observation is answered once here,
+and again by the engine before the first draw.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cem_bench.engine.agree import other_images
+from cem_bench.engine.agree import other_images, part_of
 from cem_bench.engine.base import exact_arithmetic
+from cem_bench.engine.cost import Cost
 from cem_bench.measuring.refusals import MeasureError, fault_of, network_of, raised
 
 if TYPE_CHECKING:
@@ -36,17 +38,21 @@ class Yardstick:
 
     Attributes:
         answer: (1, 3, H, W) float32, to the untouched observation.
+        part: height and width of the images that were asked about, pixels.
         one_row: why only one image at a time may be given; "" where several may.
         difference: largest difference between answers that must be the same, in the answer's largest value.
-        forwards: images that were restored for it.
-        seconds: that it took.
+        forwards: images of that size that were restored.
+        first: what the first answer cost: it is the restored image, and no check.
+        cost: of all others.
     """
 
     answer: Tensor
+    part: tuple[int, int]
     one_row: str
     difference: float
     forwards: int
-    seconds: float
+    first: Cost
+    cost: Cost
 
 
 def answer(model: Model, rows: Tensor, size: tuple[int, int]) -> Tensor:
@@ -85,25 +91,61 @@ def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick
     Raises:
         MeasureError: as `answer`, or if answers differ from call to call, or the network remembers what it saw.
     """
-    begun = time.perf_counter()
-    fresh, alone = _copy(model), observation[None]
-    calm, stark = other_images(observation, 2).split(1)
-    beside = torch.cat([calm, alone, stark])
-    first = answer(model, alone, size)
+    fresh, first, cost = _copy(model), Cost(), Cost()
+    with first.counted():
+        restored = answer(model, observation[None], size)
+    with cost.counted():
+        part, alone, forwards = _answered_part(model, observation, restored)
+        one_row, difference, calm_answer, more = _in_batch(model, part, alone)
+        if fresh is not None:
+            calm = other_images(part, 1)
+            _require_no_memory(model, answer(fresh, calm, _size(alone)), calm_answer)
+    forwards += more + (fresh is not None)
+    return Yardstick(restored, _size(part), one_row, difference, forwards, first, cost)
+
+
+def _answered_part(model: Model, observation: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return the image to ask about, (3, h, w), its answer (1, 3, H, W), and the forwards that this took.
+
+    The part of the observation, or the observation itself where the network does not take the part.
+    """
+    part, scale = part_of(observation), restored.shape[-1] // observation.shape[-1]
+    if part is observation:
+        return observation, restored, 0
     try:
-        batch = answer(model, beside, size)
-        one_row = "" if _apart(batch[1:2], first) <= TOLERANCE else "its answer to an image depends on the batch"
+        return part, answer(model, part[None], (part.shape[-2] * scale, part.shape[-1] * scale)), 1
+    except MeasureError:
+        return observation, restored, 1
+
+
+def _in_batch(model: Model, image: Tensor, alone: Tensor) -> tuple[str, float, Tensor, int]:
+    """Ask for an image again, between a calmer and a starker one, or alone where that is another question.
+
+    Args:
+        model: the model.
+        image: (3, h, w).
+        alone: (1, 3, H, W), its answer.
+
+    Returns:
+        Why one row at a time; the difference between the two answers to the image; the answer to the calmer one; and
+        the images that were restored.
+    """
+    (calm, stark), size = other_images(image, 2).split(1), _size(alone)
+    try:
+        batch = answer(model, torch.cat([calm, image[None], stark]), size)
+        difference = apart_of(batch[1:2], alone)
+        if difference <= TOLERANCE:
+            return "", difference, batch[:1], 3
+        one_row = "its answer to an image depends on the batch"
     except MeasureError as error:
-        batch, one_row = None, f"it does not take several images at once ({type(error.__cause__ or error).__name__})"
-    if one_row or batch is None:
-        second = answer(model, calm, size)
-        difference = _require_same(model, alone, answer(model, alone, size), first)
-    else:
-        second, difference = batch[:1], _apart(batch[1:2], first)
-    if fresh is not None:
-        _require_no_memory(model, answer(fresh, calm, size), second)
-    forwards = 4 + 2 * bool(one_row) + (fresh is not None)
-    return Yardstick(first, one_row, difference, forwards, time.perf_counter() - begun)
+        one_row = f"it does not take several images at once ({type(error.__cause__ or error).__name__})"
+    calm_answer = answer(model, calm, size)
+    difference = _require_same(model, image[None], answer(model, image[None], size), alone)
+    return one_row, difference, calm_answer, 5
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
 
 
 def check_under(model: Model, observation: Tensor, size: tuple[int, int], states: list[int]) -> Yardstick:
@@ -121,23 +163,25 @@ def check_under(model: Model, observation: Tensor, size: tuple[int, int], states
     Raises:
         MeasureError: as `check`; a network that answers differently under one state keeps state between calls.
     """
-    begun, fresh = time.perf_counter(), _copy(model)
-    first = answer_under(model, observation, size, states)
-    again = answer_under(model, observation, size, states[:1])
-    difference = _apart(again, answer_under(model, observation, size, states[:1]))
-    if fresh is not None:
-        calm = other_images(observation, 1)[0]
-        _require_no_memory(
-            model, answer_under(fresh, calm, size, states[:1]), answer_under(model, calm, size, states[:1])
-        )
+    fresh, first, cost = _copy(model), Cost(), Cost()
+    with first.counted():
+        restored = answer_under(model, observation, size, states)
+    with cost.counted():
+        again = answer_under(model, observation, size, states[:1])
+        difference = apart_of(again, answer_under(model, observation, size, states[:1]))
+        if fresh is not None:
+            calm = other_images(observation, 1)[0]
+            _require_no_memory(
+                model, answer_under(fresh, calm, size, states[:1]), answer_under(model, calm, size, states[:1])
+            )
     if not difference <= TOLERANCE:
         raise MeasureError(
             f"{model.name} answers the same image differently under the same random numbers (by {difference:.1e} of "
             "its range): it keeps state between calls, or has generators of its own. Hand over a function that starts "
             "afresh: as_model(lambda x: copy.deepcopy(network)(x), ...)."
         )
-    forwards = len(states) + 2 + 2 * (fresh is not None)
-    return Yardstick(first, "common random numbers", difference, forwards, time.perf_counter() - begun)
+    forwards = 2 + 2 * (fresh is not None)
+    return Yardstick(restored, _size(observation), "common random numbers", difference, forwards, first, cost)
 
 
 def answer_under(model: Model, image: Tensor, size: tuple[int, int], states: list[int]) -> Tensor:
@@ -161,16 +205,17 @@ def _copy(model: Model) -> Model | None:
         return None
 
 
-def _apart(first: Tensor, second: Tensor) -> float:
+def apart_of(first: Tensor, second: Tensor) -> float:
+    """Return the largest difference of two answers, in the second's largest value."""
     return float((first - second).abs().max() / second.abs().max().clamp_min(1e-12))
 
 
 def _require_same(model: Model, alone: Tensor, again: Tensor, first: Tensor) -> float:
     """Return the difference between two answers to one image; refuse a network whose answers are its own chance."""
-    difference = _apart(again, first)
+    difference = apart_of(again, first)
     if difference <= TOLERANCE:
         return difference
-    size = (first.shape[-2], first.shape[-1])
+    size = _size(first)
     with common_random_numbers(0):
         first_answer = answer(model, alone, size)
     with common_random_numbers(0):
@@ -178,7 +223,7 @@ def _require_same(model: Model, alone: Tensor, again: Tensor, first: Tensor) -> 
     fault = (
         f"{model.name} answers the same image differently from call to call (by {difference:.1e} of its largest value)"
     )
-    if _apart(second_answer, first_answer) <= TOLERANCE:
+    if apart_of(second_answer, first_answer) <= TOLERANCE:
         raise MeasureError(
             f"{fault}: it draws random numbers, which would pass for effects. Switch them off (network.eval()), or "
             "measure under common random numbers with stochastic=K, K draws of the network's own noise per image."
@@ -191,7 +236,7 @@ def _require_same(model: Model, alone: Tensor, again: Tensor, first: Tensor) -> 
 
 
 def _require_no_memory(model: Model, fresh: Tensor, after: Tensor) -> None:
-    difference = _apart(after, fresh)
+    difference = apart_of(after, fresh)
     if not difference <= TOLERANCE:
         raise MeasureError(
             f"{model.name} answers an image differently after it saw another (by {difference:.1e} of its range): "

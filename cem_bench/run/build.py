@@ -62,6 +62,8 @@ def build_model(config: DictConfig, degradation: Degradation | None = None) -> M
             f"Got {', '.join(ways) or 'no model'}; expected exactly one of model=NAME (`python -m model_zoo list`), "
             "model=custom model.path=FILE, model=custom model._target_=pkg.mod.Class."
         )
+    if str(config.path or "").endswith(".onnx"):
+        return _onnx_model(config)
     if config.path:
         network, facts = model_zoo.load_file(config.path)
         return as_model(
@@ -92,6 +94,19 @@ def _zoo_model(config: DictConfig, degradation: Degradation | None) -> Model:
         network, name=card.name, scale=card.scale, value_range=card.value_range, tasks=card.tasks, facts=_facts(card)
     )
     return replace(model, card=computation(card))
+
+
+def _onnx_model(config: DictConfig) -> Model:
+    from cem_bench.models.onnx import onnx_model
+
+    return onnx_model(
+        config.path,
+        identity=config.identity,
+        scale=config.scale,
+        value_range=config.value_range,
+        tasks=tuple(config.tasks),
+        facts={"file": Path(config.path).name},
+    )
 
 
 def _own_model(config: DictConfig) -> Model:

@@ -107,6 +107,7 @@ def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
         "draws": f"{summary['draws']} in the averages; {speed}",
         "engine": f"{engine['kind']}, {engine['precision']}: {engine['reason']}",
         "proof": checked,
+        "checks": f"{record['checks']['cpu_seconds']:.1f} s of the processor, {record['checks']['share']:.1%} of all",
         "run key": record["key"][:16],
     }
     for name, value in rows.items():

@@ -5,8 +5,9 @@ can be redrawn and judged, and a sweep measures only what is missing.
 
 `OUTPUT/draws/MODEL.parquet` holds the draws of every cell of an experiment (`run` is the run's folder, `root` the hash
 of its draws; where they are too many for one file, `MODEL.part2.parquet` and so on go on), `MODEL.runs.parquet` what
-else the store knows of them: identity, record, entries of experiments, LAM. `packing` says what is left out: outcomes
-that no entry is of, and donors that are drawn again. Pictures are not kept: those of most scenes may not be shipped.
+else the store knows of them: identity, record, entries of experiments, LAM, fingerprint. `packing` says what is left
+out: outcomes that no entry is of, and donors that are drawn again. Pictures are not kept: those of most scenes may not
+be shipped.
 `SHA256SUMS` has the hashes of all these files: what does not match is not read.
 """
 
@@ -26,7 +27,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from cem_bench.store import packing
-from cem_bench.store.draws import Store, read_rows, run_key
+from cem_bench.store.draws import FINGERPRINT, Store, read_rows, run_key
 from cem_bench.store.files import file_name, inside, write_atomically
 from cem_bench.store.manifest import DamagedError, read_beside, read_identity
 from cem_bench.store.shards import rows_root
@@ -46,6 +47,7 @@ class Run:
         draws: one row per draw, as the store has them, of the outcomes that are kept.
         entries: experiment and file name to the entry of the cell there.
         lam: content of `lam.npz`; empty where LAM was not computed.
+        fingerprint: content of `fingerprint.npz`; empty for a run of before there was one.
     """
 
     identity: Mapping[str, Any]
@@ -53,6 +55,7 @@ class Run:
     draws: pd.DataFrame
     entries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     lam: bytes = b""
+    fingerprint: bytes = b""
 
     @property
     def name(self) -> str:
@@ -137,7 +140,7 @@ def read_archive(output: Path, model: str) -> dict[str, Run]:
     for row in _table(path, sums).to_dict("records"):
         rows = draws[row["run"]].drop(columns="run").dropna(axis=1, how="all").reset_index(drop=True)
         identity, record, entries = (json.loads(row[name]) for name in ("identity", "record", "entries"))
-        run = Run(identity, record, rows, entries, row["lam"])
+        run = Run(identity, record, rows, entries, row["lam"], row.get("fingerprint", b""))
         if run.name != row["run"]:
             raise DamagedError(f"{path}: run {row['run']} has the identity of {run.name}: restore the file from git.")
         try:
@@ -183,7 +186,8 @@ def _stored(output: Path, runs: Mapping[str, dict[str, Any]]) -> Iterable[Run]:
         if content is None:
             raise DamagedError(f"{folder / 'record.json'} is gone or damaged: measure the cell again, as before.")
         record = {key: value for key, value in json.loads(content).items() if key not in OF_STORE}
-        run = Run(read_identity(folder), record, rows, entries, read_beside(folder, "lam.npz") or b"")
+        beside = [read_beside(folder, beside) or b"" for beside in ("lam.npz", FINGERPRINT)]
+        run = Run(read_identity(folder), record, rows, entries, *beside)
         run.draws = packing.with_outcomes(rows, run.outcomes)
         yield run
 
@@ -195,9 +199,11 @@ def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
             earlier.entries = {at: entry for at, entry in earlier.entries.items() if at not in run.entries}
         before = runs.get(run.name)
         if before and len(before.draws) > len(run.draws):
-            run = Run(run.identity, before.record, before.draws, before.entries | run.entries, run.lam or before.lam)
+            beside = (run.lam or before.lam, before.fingerprint or run.fingerprint)
+            run = Run(run.identity, before.record, before.draws, before.entries | run.entries, *beside)
         elif before:
             run.entries, run.lam = before.entries | run.entries, run.lam or before.lam
+            run.fingerprint = run.fingerprint or before.fingerprint
         runs[run.name] = run
     return {name: run for name, run in sorted(runs.items()) if run.entries}
 
@@ -205,7 +211,7 @@ def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
 def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:
     path = folder / f"{file_name(model)}.runs.parquet"
     rows = [
-        {"run": name, "lam": run.lam}
+        {"run": name, "lam": run.lam, "fingerprint": run.fingerprint}
         | {part: json.dumps(getattr(run, part), sort_keys=True) for part in ("identity", "record", "entries")}
         for name, run in runs.items()
     ]
@@ -274,6 +280,8 @@ def _restore(root: Path, run: Run) -> bool:
     for path, entry in paths.items():
         if not path.is_file():
             write_atomically(path, (json.dumps(entry, indent=1) + "\n").encode())
-    if run.lam and store.read_file("lam.npz") is None:
-        store.write_files({"lam.npz": run.lam})
+    beside = {"lam.npz": run.lam, FINGERPRINT: run.fingerprint}
+    lost = {name: content for name, content in beside.items() if content and store.read_file(name) is None}
+    if lost:
+        store.write_files(lost)
     return bool(len(lacking))

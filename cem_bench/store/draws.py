@@ -24,9 +24,19 @@ from cem_bench.store.manifest import DamagedError, read_identity, run_key
 from cem_bench.store.outcomes import facts_of
 from cem_bench.store.shards import ORDER, Limits, fault_of, read_run, rows_root
 
-__all__ = ["DamagedError", "Limits", "Store", "effects_by_block", "read_rows", "run_key", "write_atomically"]
+__all__ = [
+    "FINGERPRINT",
+    "DamagedError",
+    "Limits",
+    "Store",
+    "effects_by_block",
+    "read_rows",
+    "run_key",
+    "write_atomically",
+]
 
 FLUSH_SECONDS = 5.0
+FINGERPRINT = "fingerprint.npz"  # how the network behaved that made the draws
 
 
 @dataclass

@@ -172,8 +172,88 @@ MIXES: dict[str, Callable[[Tensor], Tensor]] = {
     "gumbel-free maximum": lambda y: y.amax(1, keepdim=True) - y,
     "maximum of all rows": lambda y: y.logsumexp(2, keepdim=True).expand_as(y) * 0.2 + y,
 }
-OPS = {**convolutions(), **pools(), **borders(), **sizes(), **MOVES, **MIXES}
-KINDS = ("convolutions", "pools", "borders", "sizes", "moves", "mixes")
+
+
+def windows(mask: Tensor, size: tuple[int, int] = (9, 11)) -> Tensor:
+    """Return (n, c, h, w) cut into windows, (n, windows, c, 9, 11), of whatever type."""
+    n, c, h, w = mask.shape
+    cut = mask.view(n, c, h // size[0], size[0], w // size[1], size[1])
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(n, -1, c, *size)
+
+
+def joined(cut: Tensor) -> Tensor:
+    n, _, c, h, w = cut.shape
+    rows = cut.view(n, SIDE[0] // h, SIDE[1] // w, c, h, w)
+    return rows.permute(0, 3, 1, 4, 2, 5).reshape(n, c, *SIDE)
+
+
+MASKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a mask through windows": lambda y: torch.where(joined(windows(y > 0)), y, -y),
+    "a mask rolled": lambda y: y.masked_fill((y > 0.1).roll((2, -3), (2, 3)), 0.3),
+    "a mask that is not": lambda y: torch.where(~(y > 0), y * 2, y),
+    "masks that exclude": lambda y: torch.where((y > 0) ^ (y > 0.2), y, y * 0),
+    "a mask as bytes": lambda y: y * joined(windows((y > 0.05).to(torch.uint8))),
+    "a mask as whole numbers": lambda y: torch.where((y > 0).long() == 1, y, y - 1),
+    "levels as whole numbers": lambda y: y + joined(windows((y * 5).int())) * 0.1,
+    "levels counted in windows": lambda y: y * (windows(y > 0).sum((3, 4), keepdim=True) > 30).any(1).float(),
+    "a mask with a border": lambda y: torch.where(F.pad(y > 0, (1, 1, 1, 1), value=True)[..., 2:, 2:], y, -y),
+    "masks stacked": lambda y: torch.where(torch.cat([y[:, :2] > 0, y[:, 2:] < 0], 1), y, 0.5),
+    "halves by a mask of the mean": lambda y: torch.where(y > y.mean((2, 3), keepdim=True), y, y.half().float()),
+    "a mask of doubles": lambda y: (y.double() * (y > 0).double()).float(),
+    "a mask shuffled": lambda y: torch.where(F.pixel_unshuffle(F.pixel_shuffle(y, 2) > 0, 2), y, -y),
+    "the places of the maxima": lambda y: torch.where(y.argmax(1, keepdim=True) == 2, y, -y),
+    "any and all": lambda y: torch.where((y > 0).any(1, keepdim=True) & ~(y > 0).all(1, keepdim=True), y, -y),
+}
+
+
+def into(write: Callable[[Tensor, Tensor], object]) -> Callable[[Tensor], Tensor]:
+    """Return an op that writes its features into a buffer of zeros, and reads the buffer."""
+
+    def op(y: Tensor) -> Tensor:
+        buffer = torch.zeros(y.shape)
+        write(buffer, y)
+        return y * 0.1 + buffer
+
+    return op
+
+
+def _looped(buffer: Tensor, y: Tensor) -> None:
+    for row in range(0, SIDE[0], 3):
+        buffer[:, :, row] = y[:, :, row] * 2
+
+
+def _twice(buffer: Tensor, y: Tensor) -> None:
+    buffer.copy_(y)
+    buffer.add_(y.roll(1, 2))
+
+
+def _part_of_part(buffer: Tensor, y: Tensor) -> None:
+    left = buffer[..., :9]
+    left[:, 1:].copy_(y[:, 1:, :, :9])
+
+
+WRITTEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "a buffer copied into": into(lambda buffer, y: buffer.copy_(y)),
+    "a buffer filled by a slice": into(lambda buffer, y: buffer.__setitem__((..., slice(3, 9)), y[..., 3:9])),
+    "a buffer filled row by row": into(_looped),
+    "a buffer written twice": into(_twice),
+    "a part of a part of a buffer": into(_part_of_part),
+    "a buffer scattered into": into(lambda buffer, y: buffer.scatter_(1, (y > 0).long() * 2, y)),
+    "a buffer by columns' numbers": into(lambda buffer, y: buffer.index_copy_(3, torch.tensor([1, 4]), y[..., :2])),
+    "a buffer added to by number": into(lambda buffer, y: buffer.index_add_(2, torch.tensor([0, 5]), y[:, :, 7:9])),
+    "a buffer filled under a mask": into(lambda buffer, y: buffer.masked_scatter_(y > 0, y)),
+    "a buffer's own data": into(lambda buffer, y: buffer.data.copy_(y)),
+    "a buffer by NumPy": into(lambda buffer, y: buffer.numpy().__setitem__(..., y.numpy())),
+    "a buffer by DLPack": into(lambda buffer, y: torch.from_dlpack(buffer).copy_(y)),
+    "a buffer by out": into(lambda buffer, y: torch.mul(y, 2.0, out=buffer)),
+    "a buffer by a lerp": into(lambda buffer, y: buffer.lerp_(y, 0.4)),
+    "many buffers at once": into(lambda buffer, y: torch._foreach_add_([buffer], [y])),
+    "a buffer set to other memory": into(lambda buffer, y: buffer.set_((y * 2).contiguous())),
+    "a transposed view of a buffer": into(lambda buffer, y: buffer.transpose(2, 3).copy_(y.transpose(2, 3))),
+}
+
+
+OPS = {**convolutions(), **pools(), **borders(), **sizes(), **MOVES, **MIXES, **MASKS, **WRITTEN}
 
 
 def test_there_are_many() -> None:
@@ -203,6 +283,18 @@ def worst_of(op: Callable[[Tensor], Tensor], kind: str) -> float:
             moved = (plain - plain[:1])[(..., *roi.slices)].abs().max()
             worst = max(worst, float(moved) / scale)
     return worst
+
+
+def test_masks_keep_their_type_through_windows() -> None:
+    """Not only refused: a cone takes them."""
+    net, observation = Around(MASKS["a mask through windows"]).eval(), image(1, 3, *SIDE)
+    assert prepare(net, observation, PLACES[0][0], kind="cone").kind == "cone"
+
+
+@pytest.mark.parametrize("kind", ["crop", "auto"])
+@pytest.mark.parametrize("name", [*MASKS, *WRITTEN])
+def test_masks_and_buffers_agree_under_every_engine(name: str, kind: str) -> None:
+    assert worst_of(OPS[name], kind) <= LIMIT
 
 
 @pytest.mark.parametrize("name", OPS)

@@ -37,7 +37,7 @@ def truth(cell: Cell, folder: Path) -> np.ndarray:
 
 
 def wrong_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make cones answer what is 1e-3 off, as a lost path would; single draws, as the trial makes, are right."""
+    """Make cones answer what is 2e-3 off, as a lost path would."""
     exact = ConeEngine.outputs
 
     def biased(self: ConeEngine, block, patches: Tensor) -> Tensor:
@@ -47,7 +47,6 @@ def wrong_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
         return outputs
 
     monkeypatch.setattr(ConeEngine, "outputs", biased)
-    monkeypatch.setattr("cem_bench.measuring.drawing.prove_untouched", lambda bench: None)
 
 
 def test_refuted_draws_leave_the_store_and_auto_goes_on_with_plain_forwards(cell, tmp_path, monkeypatch, caplog):
@@ -97,7 +96,7 @@ def _killed(*_: object) -> None:
 
 @pytest.mark.parametrize("engine", ["auto", "cone"])
 def test_blocks_called_unreachable_are_replaced_at_once(cell, tmp_path, monkeypatch, engine: str):
-    """An engine that reaches too little is refuted before the first draw: here, every block but those of row 2."""
+    """An engine that reaches too little is refuted: here, every block but those of row 2."""
     monkeypatch.setattr(ConeEngine, "reaches", lambda self, block, part=None: block.top == 16)
     if engine == "cone":
         with pytest.raises(MeasureError, match=r"calls \d+ blocks unreachable, but replacing them all at once moves"):
@@ -113,7 +112,7 @@ def test_the_record_holds_what_the_proof_stands_for(cell, tmp_path):
     record = measure(cell, tmp_path).record
     proof = record["proof"]
     assert proof["stands_for"] == record["session"]["new_draws"]
-    assert proof["reach"]["forwards"] == 3
+    assert proof["reach"]["forwards"] == 2
     assert proof["reach"]["max_abs_db"] < 1e-5
     assert proof["finds_share_95"] == pytest.approx(1 - 0.05 ** (1 / proof["random"]), abs=1e-4)
     assert 0 < record["checks"]["seconds"] < record["session"]["seconds"]
@@ -179,6 +178,6 @@ def test_the_untouched_image_is_asked_for_again_at_the_end(cell, tmp_path, tiny)
     assert len(Store(tmp_path, cell.identity()).rows) == 0
 
 
-def test_the_yardstick_costs_five_forwards(cell):
+def test_the_yardstick_costs_four_forwards_beside_the_answer_itself(cell):
     tensor = torch.from_numpy(np.ascontiguousarray(cell.degradation(cell.scene.clean).transpose(2, 0, 1))) / 255
-    assert check(cell.model, tensor, cell.scene.size).forwards == 5
+    assert check(cell.model, tensor, cell.scene.size).forwards == 4

@@ -7,7 +7,7 @@ import types
 from dataclasses import dataclass
 from typing import Any
 
-from cem_bench.models.identity import libraries
+from cem_bench.models.identity import libraries, unnamed
 from cem_bench.models.identity.libraries import UnseenError
 from cem_bench.models.identity.walk import Walk, hashed
 
@@ -59,6 +59,7 @@ def function(walk: Walk, thing: types.FunctionType, path: str) -> str:
         return hashed(named, walk.named(path, "function", own.items())) if own else named
     libraries.check_source(thing)
     libraries.check_ops(thing)
+    own |= dict(unnamed.read_by(thing))
     own |= _globals(walk, thing)
     own |= {"code": Code(thing.__code__, thing.__doc__), "defaults": thing.__defaults__}
     own |= {"keyword defaults": thing.__kwdefaults__, **vars(thing)}
@@ -74,7 +75,7 @@ def _globals(walk: Walk, thing: types.FunctionType) -> dict[str, object]:
     own: dict[str, object] = {}
     for name in libraries.globals_of(thing.__code__) & set(thing.__globals__):
         own |= _global(walk, name, thing.__globals__[name], names)
-    for name in libraries.imports_of(thing.__code__):
+    for name in libraries.imports_of(thing):
         try:
             own |= _global(walk, name, importlib.import_module(name), names)
         except ImportError:
@@ -87,13 +88,27 @@ def _global(walk: Walk, name: str, value: object, names: set[str]) -> dict[str, 
     if not isinstance(value, types.ModuleType):
         return {f"globals.{name}": value}
     if walk.library(value.__name__):
-        return {f"globals.{name}": value.__name__}
+        return {f"globals.{name}": value.__name__, **_of_library(name, value, names)}
+    if names & unnamed.BY_TEXT:
+        return {f"globals.{name}": value}
     own: dict[str, object] = {}
     for inner in names & set(vars(value)):
         part = vars(value)[inner]
         if isinstance(part, types.ModuleType):
             own |= _global(walk, f"{name}.{inner}", part, names - {inner})
         else:
+            own[f"globals.{name}.{inner}"] = part
+    return own
+
+
+def _of_library(name: str, module: types.ModuleType, names: set[str]) -> dict[str, object]:
+    """Return what the code names of a library's module, and of those below it, and someone patched."""
+    own = {f"globals.{name}.{inner}": value for inner, value in unnamed.patched(module, names).items()}
+    for inner in names & set(vars(module)):
+        part = vars(module)[inner]
+        if isinstance(part, types.ModuleType):
+            own |= _of_library(f"{name}.{inner}", part, names - {inner})
+        elif isinstance(part, type) and unnamed.patched(part):
             own[f"globals.{name}.{inner}"] = part
     return own
 
@@ -133,7 +148,9 @@ def cells(walk: Walk, thing: Cells, path: str) -> str:
 def python_class(walk: Walk, thing: type, path: str) -> str:
     """A class with all it inherits: a library's by name, one of the user's own by what it holds."""
     if walk.library(thing.__module__):
-        return hashed("library", thing.__module__, thing.__qualname__)
+        named = hashed("library", thing.__module__, thing.__qualname__)
+        patched = unnamed.patched(thing)
+        return hashed(named, walk.named(path, "patched", patched.items())) if patched else named
     generated = {name for name, value in vars(thing).items() if _is_generated(thing, value)}
     own: dict[str, object] = {
         name: value

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cem_bench.models.identity import code, libraries, objects, values
+from cem_bench.models.identity import code, libraries, objects, unnamed, values
 from cem_bench.models.identity.libraries import UnseenError
 from cem_bench.models.identity.walk import Look, Walk, hashed
 
@@ -117,6 +117,7 @@ def computation(thing: object, name: str = "network") -> Computation:
     walk = Walk(LOOKS)
     try:
         walk.parts[name] = walk.digest(thing, name)
+        walk.named(name, "hooks of every module", unnamed.global_hooks().items())
     except RecursionError as error:
         raise UnseenError(f"{name} is nested too deep to be walked over") from error
     return Computation(walk.parts, {"python": libraries.python_version(), **walk.libraries})

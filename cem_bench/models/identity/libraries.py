@@ -48,14 +48,27 @@ def globals_of(code: types.CodeType) -> set[str]:
     }
 
 
-def imports_of(code: types.CodeType) -> set[str]:
-    """Return the modules that a function imports when it runs."""
-    return {
-        instruction.argval
-        for part in codes_of(code)
-        for instruction in dis.get_instructions(part)
-        if instruction.opname == "IMPORT_NAME" and instruction.argval
-    }
+def imports_of(function: types.FunctionType) -> set[str]:
+    """Return the modules that a function imports when it runs, by their full names."""
+    package, modules = function.__globals__.get("__package__") or "", set()
+    for part in codes_of(function.__code__):
+        before: list[object] = []
+        for instruction in dis.get_instructions(part):
+            if instruction.opname == "IMPORT_NAME":
+                level, names = before[-2:]
+                modules |= _imported(str(instruction.argval), level, names, package)
+            before.append(instruction.argval)
+    return modules
+
+
+def _imported(name: str, level: object, names: object, package: str) -> set[str]:
+    """Return what one import statement imports: the module, and the modules that it takes from it by name."""
+    if isinstance(level, int) and level > 0:
+        parts = package.split(".")
+        base = ".".join(parts[: len(parts) - level + 1])
+        name = f"{base}.{name}".strip(".")
+    inner = {f"{name}.{part}" for part in names or ()} if isinstance(names, tuple) else set()
+    return {name, *(part for part in inner if part in sys.modules)}
 
 
 def check_source(function: types.FunctionType) -> None:

@@ -1,0 +1,57 @@
+"""Networks that behave otherwise on small images, where an instrument saves work: parts of the hostile battery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks import hostile_paths as paths
+from benchmarks.hostile_calls import Memory, previous_frame
+from benchmarks.hostile_paths import Of
+
+LARGE, SIDE = 100, 144  # side from which an image is large, and that of the battery's scene for these networks
+
+
+def in_large(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], nn.Module]:
+    """Return what makes a network that has a function of its features in large images only."""
+    return lambda: Of(lambda y, x: function(y, x) if x.shape[-1] >= LARGE else y.relu())
+
+
+def noise(y: Tensor, x: Tensor) -> Tensor:
+    return y + 0.1 * torch.randn_like(y)
+
+
+def batch_statistics(y: Tensor, x: Tensor) -> Tensor:
+    return F.batch_norm(y, None, None, training=True)
+
+
+def previous() -> nn.Module:
+    return Memory(lambda self, x: previous_frame(self, x) if x.shape[-1] >= LARGE else self.body(x))
+
+
+def large_alone(x: Tensor) -> Tensor:
+    if x.shape[-1] < LARGE:
+        raise ValueError("too small")
+    return F.avg_pool2d(x, 3, 1, 1)
+
+
+def tiled(y: Tensor, x: Tensor) -> Tensor:
+    tiles = torch.cat([half for rows in y.chunk(2, 2) for half in rows.chunk(2, 3)])
+    tiles = F.instance_norm(tiles).chunk(4)
+    return torch.cat([torch.cat(tiles[:2], 3), torch.cat(tiles[2:], 3)], 2)
+
+
+def other_kernel() -> nn.Module:
+    return Of(lambda y, x: F.avg_pool2d(y, 5, 1, 2) if x.shape[-1] >= LARGE else y)
+
+
+def grown_with_size(y: Tensor, x: Tensor) -> Tensor:
+    return y * (1 + paths.gate(x) * (x.shape[-1] / 300))
+
+
+lost_level = in_large(paths.view_scaled)
+filled = in_large(paths.filled_like)
+rare_mask = in_large(paths.rare_mask_on_view)

@@ -1,0 +1,140 @@
+"""The proof of reach: all blocks that an engine calls unreachable are replaced at once, and the ROI must not move.
+
+A forward proves two things where there are draws: it is made under a stored draw, and the ROI must be what the store
+says of that draw alone. Only where it is not are the two told apart, by forwards of their own. The network is then
+known to answer as before the draws; where no block is unreachable, the untouched image is asked for again instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cem_bench.measuring.outcome import psnr
+from cem_bench.measuring.prepared import Bench, to_tensor
+from cem_bench.measuring.refusals import KeepsStateError, Name, Refuted
+from cem_bench.measuring.stochastic import states_of
+from cem_bench.measuring.yardstick import TOLERANCE, answer, answer_under, apart_of
+from cem_bench.store import maps
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+REACH_DB = 1e-4
+
+
+def prove_reach(bench: Bench, stored: pd.DataFrame, names: Sequence[Name]) -> tuple[dict[str, Any], list[Name]]:
+    """Replace all blocks that the engine calls unreachable at once, by two plain forwards.
+
+    Donors are drawn from the brightest and from the darkest tenth of the pool: what depends on a mean or an extreme of
+    the image moves one way or the other.
+
+    Args:
+        bench: of the cell.
+        stored: draws, by block and k.
+        names: at most two of them, under which it is done.
+
+    Returns:
+        What the record says: blocks, forwards, and the largest difference, in dB and of the answer's largest value;
+        and the draws that were proven with it.
+
+    Raises:
+        Refuted: if the ROI moves.
+        KeepsStateError: if the network keeps state between calls.
+    """
+    blocks = np.flatnonzero(bench.status().ravel() == maps.UNREACHABLE)
+    if not len(blocks):
+        prove_untouched(bench)
+        return {"blocks": 0, "forwards": 0, "reason": "every block may reach the ROI"}, []
+    worst_db = worst = 0.0
+    for donors, name in zip_longest(_donors_for_all(bench, blocks), names):
+        apart_db, apart = _moved(bench, blocks, donors, stored, name)
+        if apart_db <= REACH_DB and apart <= TOLERANCE:
+            worst_db, worst = max(worst_db, apart_db), max(worst, apart)
+            continue
+        prove_untouched(bench)
+        if name is not None:
+            return prove_reach(bench, stored, [])
+        raise Refuted(
+            f"Engine {bench.engine.kind} calls {len(blocks)} blocks unreachable, but replacing them all at once "
+            f"moves the ROI by {apart_db:.2e} dB and {apart:.1e} of its largest value (allowed {REACH_DB:g} dB and "
+            f"{TOLERANCE:g}).",
+            bench.engine.kind,
+            apart_db,
+        )
+    return {"blocks": len(blocks), "forwards": 2, "max_abs_db": worst_db, "max_abs": worst}, list(names)
+
+
+def _moved(
+    bench: Bench, blocks: np.ndarray, donors: np.ndarray, stored: pd.DataFrame, name: Name | None
+) -> tuple[float, float]:
+    """Return how far the ROI moves when all blocks are replaced at once: in dB and in its largest value."""
+    expected = bench.yardstick.answer[(..., *bench.cell.scene.roi.slices)]
+    expected_db = float(psnr(expected, bench.target)[0])
+    rows = to_tensor(_replaced(bench, blocks, donors))[None].to(bench.target.device)
+    if name is not None:
+        row: Any = stored.loc[name]
+        patch = bench.patches(name[0], np.array([int(row["donor"])]), name[1])
+        rows[(..., *bench.input_rect(name[0]).slices)] = patch
+        expected, expected_db = bench.engine_roi(name[0], patch), float(row["psnr"])
+    after = bench.plain_roi(rows)
+    return abs(float(psnr(after, bench.target)[0]) - expected_db), apart_of(after, expected)
+
+
+def _donors_for_all(bench: Bench, blocks: np.ndarray) -> list[np.ndarray]:
+    """Return two choices of a donor for every block, each (blocks,) int."""
+    rng = np.random.Generator(np.random.Philox(bench.cell.options.seed))
+    patches = bench.cell.pool.patches
+    order = patches.reshape(len(patches), -1).mean(axis=1).argsort()
+    tenth = max(1, len(order) // 10)
+    return [rng.choice(chosen, len(blocks)) for chosen in (order[-tenth:], order[:tenth])]
+
+
+def _replaced(bench: Bench, blocks: np.ndarray, donors: np.ndarray) -> np.ndarray:
+    """Return the observation with blocks replaced by donors under the scene's degradation, (h, w, 3) uint8."""
+    cell = bench.cell
+    clean, observed = cell.scene.clean.copy(), bench.observation.copy()
+    for block, donor in zip(blocks, donors, strict=True):
+        clean[cell.scene.grid.rect(int(block)).slices] = cell.pool.patches[donor]
+    degraded = cell.degradation(clean)
+    for block in blocks:
+        place = bench.input_rect(int(block)).slices
+        observed[place] = degraded[place]
+    return observed
+
+
+def prove_untouched(bench: Bench) -> None:
+    """Ask for the untouched image again, of the plain network and of the engine: nothing may have changed meanwhile.
+
+    Raises:
+        KeepsStateError: if an answer changed: the network keeps state between calls.
+    """
+    cell = bench.cell
+    first = bench.yardstick.answer
+    size, states = (first.shape[-2], first.shape[-1]), states_of(cell.options)
+    if states:
+        again = answer_under(cell.model, bench.tensor, size, states)
+    else:
+        again = answer(cell.model, bench.tensor[None], size)
+    difference, drift = apart_of(again, first), 0.0
+    if not states and bench.engine.kind != "cone":  # a record of calls has no state; its draws are proven
+        drift = _drift(bench)
+    if not max(difference, drift) <= TOLERANCE:
+        raise KeepsStateError(
+            f"{cell.model.name} answers the untouched image differently after the draws than before (by "
+            f"{max(difference, drift):.1e} of its largest value): it keeps state between calls; this session's draws "
+            "were removed. Hand over a function that starts afresh: as_model(lambda x: copy.deepcopy(network)(x), ...)."
+        )
+
+
+def _drift(bench: Bench) -> float:
+    """Return how far the engine's answer to the untouched image moved, in its largest value."""
+    cell = bench.cell
+    block = bench.input_rect(next(cell.scene.grid.overlapping(cell.scene.roi)))
+    own: Tensor = bench.tensor[(slice(None), *block.slices)][None]
+    untouched, again = bench.engine.outputs(block, own)
+    return apart_of(again, untouched)
