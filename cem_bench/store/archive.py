@@ -47,7 +47,7 @@ class Run:
         draws: one row per draw, as the store has them, of the outcomes that are kept.
         entries: experiment and file name to the entry of the cell there.
         lam: content of `lam.npz`; empty where LAM was not computed.
-        fingerprint: content of `fingerprint.npz`; empty for a run of before there was one.
+        fingerprint: content of `fingerprint.npy`; empty for a run of before there was one.
     """
 
     identity: Mapping[str, Any]

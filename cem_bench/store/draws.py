@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 FLUSH_SECONDS = 5.0
-FINGERPRINT = "fingerprint.npz"  # how the network behaved that made the draws
+FINGERPRINT = "fingerprint.npy"  # how the network behaved that made the draws
 
 
 @dataclass

@@ -12,11 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cem_bench.measuring.fingerprint import Fingerprint
 from cem_bench.report import write_report
 from cem_bench.report.earlier import read_table
 from cem_bench.report.experiment import read_experiment
 from cem_bench.store import archive
 from cem_bench.store.archive import keep, read_archive, restore
+from cem_bench.store.draws import FINGERPRINT, Store
+from cem_bench.store.manifest import read_identity
+from cem_bench.store.sums import write_sums
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = [block for block in range(64) if block not in (27, 28, 35, 36)]
@@ -123,6 +127,45 @@ def test_restored_draws_redraw_the_same_tables(both: Path) -> None:
     assert after["scene_shipped_coffee_1.png"] == before["scene_shipped_coffee_1.png"]
     keep(both)
     assert {path: path.read_bytes() for path in paths} == content
+
+
+def behaviour(rng: np.random.Generator) -> bytes:
+    values = [rng.random(shape).astype(np.float16) for shape in [(3, 3, 3)] * 2]
+    return Fingerprint(30 * rng.random(2), np.array([0.5, 0.6]), *values, np.array([64, 64], np.uint16)).content()
+
+
+def test_a_fingerprint_is_kept_and_restored_with_the_draws(both: Path, rng: np.random.Generator) -> None:
+    content = {}
+    for path in entries(both, "DnCNN"):
+        identity = read_identity(both / "store" / json.loads(path.read_text())["key"][:16])
+        content[path.name] = behaviour(rng)
+        Store(both / "store", identity).write_files({FINGERPRINT: content[path.name]})
+    keep(both)
+    shutil.rmtree(both / "store")
+    restore(both)
+    for path in entries(both, "DnCNN"):
+        store = Store(both / "store", read_identity(both / "store" / json.loads(path.read_text())["key"][:16]))
+        assert store.read_file(FINGERPRINT) == content[path.name]
+    file = store.folder / FINGERPRINT
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert store.read_file(FINGERPRINT) is None, "the manifest has its hash"
+    (run,) = {run.fingerprint for run in read_archive(both, "FFDNet").values()}
+    assert run == b"", "a run of before has none"
+
+
+def test_an_archive_of_before_has_no_fingerprints(both: Path) -> None:
+    keep(both)
+    path = both / "draws" / "FFDNet.runs.parquet"
+    pd.read_parquet(path).drop(columns="fingerprint").to_parquet(path, index=False)
+    write_sums(path.parent)
+    assert {run.fingerprint for run in read_archive(both, "FFDNet").values()} == {b""}
+
+
+def test_a_fingerprint_takes_a_hundred_bytes_of_an_archive(rng: np.random.Generator) -> None:
+    """2,700 runs are archived: 300 kB."""
+    table = pd.DataFrame({"run": [str(number) for number in range(200)]})
+    without = len(archive._parquet(table))
+    assert len(archive._parquet(table.assign(fingerprint=[behaviour(rng) for _ in table.index]))) - without < 160 * 200
 
 
 def test_keeping_from_another_store_loses_nothing(both: Path, make) -> None:
