@@ -40,8 +40,17 @@ class ReadsAFile(Net):
 
 
 class ReadsTheEnvironment(Net):
+    """The name of the variable is no text of its code."""
+
+    variable = "gain_of_test"
+
     def gain(self) -> float:
-        return float(os.environ.get("GAIN_OF_TEST", "0.1"))
+        return float(os.environ.get(self.variable.upper(), "0.1"))
+
+
+class ReadsALibrary(Net):
+    def gain(self) -> float:
+        return torch.gain_of_test
 
 
 def louder(value: float):
@@ -63,10 +72,10 @@ def by_environment(tmp_path: Path, monkeypatch):
 
 
 def by_library(tmp_path: Path, monkeypatch):
-    yield as_model(Net(), name="net")
-    relu = F.relu
-    monkeypatch.setattr(F, "relu", lambda x, inplace=False: 2 * relu(x))
-    yield as_model(Net(), name="net")
+    monkeypatch.setattr(torch, "gain_of_test", 0.1, raising=False)
+    yield as_model(ReadsALibrary(), name="net")
+    monkeypatch.setattr(torch, "gain_of_test", 0.3)
+    yield as_model(ReadsALibrary(), name="net")
 
 
 def by_name(tmp_path: Path, monkeypatch):
