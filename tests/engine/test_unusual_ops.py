@@ -31,7 +31,8 @@ class Around(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.first = nn.Conv2d(3, CHANNELS, 3, padding=1)
-            probe = op(self.first(torch.rand(1, 3, *SIDE)))
+            with torch.no_grad():
+                probe = op(self.first(torch.rand(1, 3, *SIDE)))
             self.last = nn.Conv2d(probe.shape[1], 3, 3, padding=1)
         self.op = op
 
@@ -241,7 +242,9 @@ WRITTEN: dict[str, Callable[[Tensor], Tensor]] = {
     "a buffer scattered into": into(lambda buffer, y: buffer.scatter_(1, (y > 0).long() * 2, y)),
     "a buffer by columns' numbers": into(lambda buffer, y: buffer.index_copy_(3, torch.tensor([1, 4]), y[..., :2])),
     "a buffer added to by number": into(lambda buffer, y: buffer.index_add_(2, torch.tensor([0, 5]), y[:, :, 7:9])),
-    "a buffer filled under a mask": into(lambda buffer, y: buffer.masked_scatter_(y > 0, y)),
+    "a buffer filled under a mask": into(
+        lambda buffer, y: [part.masked_scatter_(row > 0, row) for part, row in zip(buffer, y, strict=True)]
+    ),
     "a buffer's own data": into(lambda buffer, y: buffer.data.copy_(y)),
     "a buffer by NumPy": into(lambda buffer, y: buffer.numpy().__setitem__(..., y.numpy())),
     "a buffer by DLPack": into(lambda buffer, y: torch.from_dlpack(buffer).copy_(y)),
