@@ -207,11 +207,20 @@ class ConeEngine:
             moves = [move for move in moves if move.ref not in self._start.refs]
         return run(moves, values)[program.output].float()
 
-    def values(self, cone: Cone, block: Rect, patches: Tensor) -> Values:
-        """Run a cone on patches (n, 3, h, w); return the output's region and the weighed shifts of taps."""
+    def values(self, cone: Cone, block: Rect, patches: Tensor, keep: frozenset[Ref] = frozenset()) -> Values:
+        """Run a cone on patches (n, 3, h, w); return the output's region, the weighed shifts of taps, and `keep`."""
         changed = cone.regions[IMAGE]
         inside = Rect(changed.top - block.top, changed.left - block.left, changed.height, changed.width)
-        return run(self._plan(cone, len(patches)), {IMAGE: self._fresh(patches, inside)})
+        rows, start = len(patches), {IMAGE: self._fresh(patches, inside)}
+        if keep:
+            return run(plan(self.program, cone, rows, self._material, keep | {self.program.output}), start)
+        return run(self._plan(cone, rows), start)
+
+    def under(self, held: Values, rows: int) -> Tensor:
+        """Return the ROI of the untouched image under other values of what is held, (rows, 3, h, w) float32."""
+        cone = self.program.cone_of(held)
+        moves = plan(self.program, cone, rows, self._material, frozenset({self.program.output}))
+        return self.placed(cone, run(moves, dict(held)), rows)
 
     def _through_cone(self, cone: Cone, block: Rect, patches: Tensor) -> Tensor:
         return self.placed(cone, self.values(cone, block, patches), len(patches))

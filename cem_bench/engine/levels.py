@@ -107,6 +107,29 @@ class Levels:
         size = (len(rows), 3, engine.roi.height, engine.roi.width)
         return result[:, :split].reshape(size), result[:, split:] - result[:1, split:]
 
+    def by_pools_alone(self, block: Rect, patches: Tensor) -> Tensor:
+        """Return the ROI of the untouched image whose mixing ops have the values that they have under each patch.
+
+        Args:
+            block: where the patches go, input pixels.
+            patches: (n, 3, block.height, block.width) float32 in [0, 1].
+
+        Returns:
+            (n + 1, 3, roi.height, roi.width) float32; row 0 has the values of the untouched image.
+        """
+        check_draws(self.exact.observation, block, patches)
+        cone = self.exact.cone(block)
+        held = frozenset(ref for ref in self.frozen.program.held if ref in self.frozen.program.steps)
+        own = self.exact.observation[(slice(None), *block.slices)][None]
+
+        def run(rows: Tensor) -> Tensor:
+            values = self.exact.values(cone, block, rows, held)
+            return self.frozen.under({ref: values[ref] for ref in held if ref in values}, len(rows))
+
+        with exact_arithmetic():
+            rows = torch.cat([own, patches.to(own)])
+            return in_batches(run, rows, self.exact.rows_for(cone))[0]
+
     def releasing(self, first: int) -> ConeEngine:
         """Return the engine in which the mixing ops before `pools[first]` are held, that one and all later ones run.
 

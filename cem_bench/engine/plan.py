@@ -100,7 +100,8 @@ def plan(program: Program, cone: Cone, rows: int, material: Material, keep: froz
     for ref, step in program.steps.items():
         region, sources = cone.regions.get(ref), program.read_by(ref)
         changes = any(source in cone.regions for source in sources)
-        if region is None and not (changes and ref in material.taps):
+        given = region is not None and ref in program.held
+        if given or (region is None and not (changes and ref in material.taps)):
             continue
         spent = tuple(
             source

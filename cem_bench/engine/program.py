@@ -192,7 +192,13 @@ class Program:
 
     def cone(self, block: Rect) -> Cone:
         """Return what a block changes of what the ROI wants."""
-        regions = {IMAGE: block.intersect(self.wanted.get(IMAGE, Rect(0, 0, 0, 0)))}
+        return self._cone({IMAGE: block.intersect(self.wanted.get(IMAGE, Rect(0, 0, 0, 0)))})
+
+    def cone_of(self, moved: Iterable[Ref]) -> Cone:
+        """Return what other values of `held` change of what the ROI wants, the image left as it is."""
+        return self._cone({ref: self.layouts[ref].everywhere for ref in moved})
+
+    def _cone(self, regions: dict[Ref, Rect]) -> Cone:
         work = 0.0
         for ref, step in self.steps.items():
             if ref in self.held:

@@ -109,6 +109,44 @@ def test_parts_of_the_pools_are_what_releasing_one_after_the_other_gives() -> No
     assert levels.releasing(0) is engine
 
 
+@pytest.mark.parametrize("statistic", ["variance", "normalised product"])
+def test_pixels_and_pools_add_to_the_whole_where_they_meet_in_a_sum_alone(statistic: str) -> None:
+    engine = cone(Pooled(statistic).eval(), image(1, 3, *SIDE), ROI)
+    levels, patches = Levels.of(engine), image(2, 4, 3, 2, 2)
+    exact, pixels, pools = (
+        summed(outputs) - summed(outputs)[0]
+        for outputs in (
+            engine.outputs(NEAR, patches),
+            levels.outputs(NEAR, patches)[0],
+            levels.by_pools_alone(NEAR, patches),
+        )
+    )
+    assert float(pools.abs().max()) > 1e-3
+    assert torch.allclose(pixels + pools, exact, rtol=1e-4, atol=1e-5)
+
+
+def test_pools_alone_are_the_network_with_the_gates_of_the_draw() -> None:
+    made, block = Photograph(64, Rect(24, 16, 16, 16)), Rect(24, 34, 8, 8)
+    rows = made.observation.expand(3, -1, -1, -1).clone()
+    patches = image(3, 2, 3, 8, 8)
+    rows[(slice(1, None), ..., *block.slices)] = patches
+    pools = {name: part for name, part in made.net.named_modules() if isinstance(part, nn.AdaptiveAvgPool2d)}
+    values: dict[str, Tensor] = {}
+    hooks = [
+        part.register_forward_hook(lambda _, __, out, name=name: values.setdefault(name, out.clone()))
+        for name, part in pools.items()
+    ]
+    try:
+        with torch.inference_mode():
+            made.net(rows)
+            plain = made.net(made.observation.expand(3, -1, -1, -1))[(..., *made.roi.slices)]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert float((made.levels.by_pools_alone(block, patches) - plain).abs().max()) <= 1e-5
+    assert float((plain[1] - plain[0]).abs().max()) > 1e-6
+
+
 def test_an_op_that_mixes_positions_without_a_known_sum_is_held_and_has_no_first_order_part() -> None:
     class Spectrum(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
