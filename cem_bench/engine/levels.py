@@ -16,6 +16,7 @@ from cem_bench.engine.adjoint import slopes_of
 from cem_bench.engine.base import check_draws, exact_arithmetic, in_batches
 from cem_bench.engine.plan import Tap
 from cem_bench.engine.reductions import reduction_of
+from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from cem_bench.engine.cone import ConeEngine
     from cem_bench.engine.trace import Ref
-    from cem_bench.inputs.geometry import Rect
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +129,24 @@ class Levels:
         with exact_arithmetic():
             rows = torch.cat([own, patches.to(own)])
             return in_batches(run, rows, self.exact.rows_for(cone))[0]
+
+    def under_pools_of(self, images: Tensor) -> Tensor | None:
+        """Return the ROI of the untouched image whose mixing ops have the mean of their values over other images.
+
+        Args:
+            images: (n, 3, h, w) float32 in [0, 1], n at least 1, of the untouched image's size.
+
+        Returns:
+            (1, 3, roi.height, roi.width) float32; None where a mixing op's value holds positions.
+        """
+        program, whole = self.exact.program, Rect(0, 0, images.shape[-2], images.shape[-1])
+        held = frozenset(ref for ref in self.frozen.program.held if ref in self.frozen.program.steps)
+        if any(program.layouts[ref].extent != (1, 1) for ref in held):
+            return None
+        with exact_arithmetic():
+            each = [self.exact.values(program.cone(whole), whole, image[None], held) for image in images]
+            means = {ref: torch.stack([values[ref] for values in each]).mean(dim=0) for ref in held}
+            return self.frozen.under(means, 1)
 
     def releasing(self, first: int) -> ConeEngine:
         """Return the engine in which the mixing ops before `pools[first]` are held, that one and all later ones run.

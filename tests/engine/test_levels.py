@@ -147,6 +147,30 @@ def test_pools_alone_are_the_network_with_the_gates_of_the_draw() -> None:
     assert float((plain[1] - plain[0]).abs().max()) > 1e-6
 
 
+def test_pools_of_other_images_are_their_mean() -> None:
+    made = Photograph(64, Rect(24, 16, 16, 16))
+    images = torch.stack([made.observation.flip(2), 0.5 * made.observation])
+    pools = [part for part in made.net.modules() if isinstance(part, nn.AdaptiveAvgPool2d)]
+    means: dict[nn.Module, Tensor] = {}
+    noting = [
+        part.register_forward_hook(lambda part, _, out: means.update({part: out.mean(dim=0, keepdim=True)}))
+        for part in pools
+    ]
+    with torch.inference_mode():
+        made.net(images)
+        for hook in noting:
+            hook.remove()
+        hooks = [part.register_forward_hook(lambda part, _, __: means[part]) for part in pools]
+        plain = made.net(made.observation[None])[(..., *made.roi.slices)]
+        for hook in hooks:
+            hook.remove()
+        own = made.net(made.observation[None])[(..., *made.roi.slices)]
+    given = made.levels.under_pools_of(images)
+    assert given is not None
+    assert float((given - plain).abs().max()) <= 1e-5
+    assert float((plain - own).abs().max()) > 1e-4
+
+
 def test_an_op_that_mixes_positions_without_a_known_sum_is_held_and_has_no_first_order_part() -> None:
     class Spectrum(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -205,7 +205,7 @@ def test_a_sweep_of_ones_own_has_its_page(command, tmp_path: Path):
     assert code == 0, err
 
 
-@pytest.mark.parametrize("name", ["report", "claims", "draws", "validity", "replay", "reproduce", "bench"])
+@pytest.mark.parametrize("name", ["report", "claims", "draws", "validity", "paths", "replay", "reproduce", "bench"])
 def test_help_of_a_sub_command_runs_nothing(tmp_path: Path, name: str):
     answer = cem_bench(name, "--help", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr

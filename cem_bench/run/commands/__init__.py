@@ -125,6 +125,24 @@ def validity(
     typer.echo("\n".join(str(path) for path in paths))
 
 
+@app.command(context_settings=OTHERS)
+def paths(
+    context: typer.Context,
+    overrides: Annotated[list[str], typer.Argument(help="of one cell, as model=RCAN_DN_ca scene=coffee")],
+) -> None:
+    """Split a map by path: along the pixels, through what is pooled over the whole image, and pool by pool.
+
+    Writes page, tables and figure into results/paths/MODEL_SCENE; what is stored is not measured again.
+    """
+    from cem_bench.run.commands.paths import write_paths
+
+    try:
+        files = write_paths([*overrides, *context.args])
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _stop(error) from error
+    typer.echo("\n".join(str(path) for path in files))
+
+
 @app.command()
 def replay(
     recording: Annotated[Path, typer.Argument(help="recorded run (.npz), or the folder of all")],
