@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from cem_bench.inputs.degradations import Bicubic, Noise, Rain
     from cem_bench.inputs.donors import DonorPool, shipped_donors
     from cem_bench.inputs.geometry import Rect
+    from cem_bench.inputs.own_donors import matched, same_image_donors
     from cem_bench.inputs.scene import Scene
     from cem_bench.measuring.cell import Cell, Options
     from cem_bench.measuring.measure import measure
+    from cem_bench.measuring.outcome import outcome
     from cem_bench.models.model import as_model
     from cem_bench.sampling.rules import Paper, Uniform
     from cem_bench.sampling.sequential import Sequential
@@ -31,7 +33,10 @@ __all__ = [
     "Sequential",
     "Uniform",
     "as_model",
+    "matched",
     "measure",
+    "outcome",
+    "same_image_donors",
     "shipped_donors",
 ]
 
@@ -48,7 +53,10 @@ _WHERE = {
     "Sequential": "sampling.sequential",
     "Uniform": "sampling.rules",
     "as_model": "models.model",
+    "matched": "inputs.own_donors",
     "measure": "measuring.measure",
+    "outcome": "measuring.outcome",
+    "same_image_donors": "inputs.own_donors",
     "shipped_donors": "inputs.donors",
 }
 

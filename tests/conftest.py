@@ -13,6 +13,7 @@ from torch import nn
 from cem_bench.inputs.donors import DonorPool
 from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.scene import Scene
+from cem_bench.measuring.perceptual import BACKBONES
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -26,6 +27,27 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"needs the real checkpoints and images of {folder}, which are not in the repository")
     monkeypatch.setenv("CEM_WEIGHTS", str(folder / "weights"))
     monkeypatch.setenv("CEM_DATA", str(folder / "data"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def perceptual_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Backbones of LPIPS and DISTS with weights drawn here, under the names of those that torchvision publishes."""
+    import torchvision
+
+    folder = tmp_path_factory.mktemp("backbones")
+    for name, file in BACKBONES.items():
+        with torch.random.fork_rng(), torch.device("meta"):
+            network = torchvision.models.alexnet() if name == "lpips" else torchvision.models.vgg16()
+        draw = np.random.default_rng(0)
+        state = {}
+        for key, value in network.state_dict().items():
+            if key.startswith("features"):
+                spread = float(np.sqrt(2 / max(value[0].numel(), 1)))
+                state[key] = torch.from_numpy(draw.normal(0, spread, tuple(value.shape)).astype(np.float32))
+            else:  # no part of the measure: a single stored number
+                state[key] = torch.zeros(1).expand(value.shape)
+        torch.save(state, folder / file)
     return folder
 
 

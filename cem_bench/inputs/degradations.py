@@ -3,7 +3,7 @@
 Each one is a frozen dataclass, called with a clean image (H, W, 3) uint8 RGB and answering the observation
 (h, w, 3) uint8 RGB. What is random (noise field, rain layer) is drawn from the degradation's own `field_seed` for the
 image's full size, and can be asked for alone, so that a donor placed in the clean image meets the very same field.
-All are named here; `rain.py` and `camera.py` hold some.
+All are named here; `rain.py`, `camera.py`, `motion.py` and `physics.py` hold some.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from PIL import Image
 
 from cem_bench.inputs.camera import Blur, Haze, Jpeg, LostPixels, LowLight, Mosaic, PoissonGaussian
 from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.motion import MotionBlur
+from cem_bench.inputs.physics import Physics
 from cem_bench.inputs.protocol import Degradation, Placed, Unplaced, normal_field, truncated
 from cem_bench.inputs.rain import Rain
 
@@ -28,7 +30,9 @@ __all__ = [
     "LostPixels",
     "LowLight",
     "Mosaic",
+    "MotionBlur",
     "Noise",
+    "Physics",
     "PoissonGaussian",
     "Rain",
 ]

@@ -25,12 +25,14 @@ class DonorPool:
         names: (N,) where each patch came from.
         manifest: source, licence and files with their sha256.
         strata: (N,) int stratum of each donor, or None: draws are then uniform over the pool.
+        choices: of every block of one scene, row-major, the indices of the donors that it may get; None for all.
     """
 
     patches: np.ndarray
     names: np.ndarray
     manifest: dict = field(default_factory=dict)
     strata: np.ndarray | None = None
+    choices: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse an empty or misshapen pool."""
@@ -65,9 +67,10 @@ class DonorPool:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the patches (and strata): part of every run key."""
-        whole = sha256_of(self.patches)
-        return whole if self.strata is None else hashlib.sha256((whole + sha256_of(self.strata)).encode()).hexdigest()
+        """Hash of the patches (of strata and choices too): part of every run key."""
+        parts = [self.patches, *([] if self.strata is None else [self.strata]), *(self.choices or ())]
+        hashes = [sha256_of(part) for part in parts]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     @cached_property
     def members(self) -> list[np.ndarray]:
@@ -92,7 +95,7 @@ class DonorPool:
             )
         start = (have - side) // 2
         centre = np.ascontiguousarray(self.patches[:, start : start + side, start : start + side])
-        return DonorPool(centre, self.names, self.manifest | {"centre_of": have}, self.strata)
+        return DonorPool(centre, self.names, self.manifest | {"centre_of": have}, self.strata, self.choices)
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,18 @@ class DrawKeys:
         """Return the donor index and the stratum of draws [first, last) of a block, both (last - first,) int64.
 
         Every run of S draws visits each of the S strata once, in a random order, so any number of draws is as
-        balanced as it can be; within a stratum donors are uniform with replacement.
+        balanced as it can be; within a stratum donors are uniform with replacement. Where the pool says which donors a
+        block may get, they are uniform with replacement among those.
+
+        Raises:
+            ValueError: if the pool's choices are of another scene's grid.
         """
+        if pool.choices is not None:
+            if not block < len(pool.choices):
+                raise ValueError(f"The pool has donors for {len(pool.choices)} blocks, asked for block {block}.")
+            allowed = pool.choices[block]
+            picks = [allowed[self.generator(block, k).integers(len(allowed))] for k in range(first, last)]
+            return np.array(picks, dtype=np.int64), np.zeros(last - first, dtype=np.int64)
         count = len(pool.members)
         strata = np.array(
             [self._order(block, k // count, count)[k % count] for k in range(first, last)], dtype=np.int64

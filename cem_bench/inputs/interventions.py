@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from cem_bench.inputs.degradations import Bicubic, Degradation, Noise, Rain
+from cem_bench.inputs.degradations import Bicubic, Degradation, Noise, Physics, Rain
 from cem_bench.inputs.geometry import Grid, Rect
 from cem_bench.inputs.protocol import grown, on_lattice
 
@@ -68,8 +68,27 @@ def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donor
     scene = np.repeat(clean[window.slices][None], len(donors), axis=0)
     scene[(slice(None), *_within(block, window).slices)] = donors
     taken = _within(part, window).scale_down(degradation.scale)
-    degraded = [degradation.window(image, window, size)[taken.slices] for image in scene]
-    return np.stack(degraded) if degraded else np.empty((0, taken.height, taken.width, 3), np.uint8)
+    degraded = [degradation.window(image, window, size) for image in scene]
+    if isinstance(degradation, Physics) and degraded and part != window:
+        _require_within(degradation, degradation(clean), degraded, part)
+    patches = [image[taken.slices] for image in degraded]
+    return np.stack(patches) if patches else np.empty((0, taken.height, taken.width, 3), np.uint8)
+
+
+def _require_within(degradation: Physics, before: np.ndarray, degraded: Sequence[np.ndarray], part: Rect) -> None:
+    """Refuse a measured spread that a block exceeds: it was measured elsewhere in the image.
+
+    Raises:
+        ValueError: with the option that mends it.
+    """
+    outside = np.ones(before.shape[:2], bool)
+    outside[part.slices] = False
+    if any((image != before)[outside].any() for image in degraded):
+        raise ValueError(
+            f"{degradation.operator['_target_']} carries a block beyond rows {part.top} to {part.bottom}, columns "
+            f"{part.left} to {part.right}, farther than was measured of nine other blocks: write "
+            f"task.degradation.spread_px={max(before.shape[:2])}."
+        )
 
 
 def _within(part: Rect, window: Rect) -> Rect:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cem_bench.inputs.degradations import Degradation
@@ -11,7 +12,7 @@ from cem_bench.inputs.donors import DonorPool, DrawKeys
 from cem_bench.inputs.interventions import spread_px
 from cem_bench.inputs.scene import Scene
 from cem_bench.measuring.options import Options
-from cem_bench.measuring.outcome import to_measure
+from cem_bench.measuring.outcome import Outcome, to_measure
 from cem_bench.models.model import Model
 from cem_bench.sampling.rules import Rule, for_outcome
 
@@ -41,6 +42,11 @@ class Cell:
         """Names of the draws: the same for every model."""
         return DrawKeys(self.options.seed, self.scene.image_sha256, self.scene.block)
 
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """What is measured of every draw."""
+        return to_measure(self.options.outcomes, self.options.outcome_weights)
+
     def identity(self) -> dict[str, Any]:
         """Return all that could change a stored number, and nothing else."""
         roi = self.scene.roi
@@ -51,15 +57,15 @@ class Cell:
             "roi": [roi.top, roi.left, roi.height, roi.width],
             "block": self.scene.block,
             "degradation": describe(self.degradation),
-            "intervention": {"form": self.options.form, "bgr": self.options.bgr, **self._spread()},
+            "intervention": {"form": self.options.form, "bgr": self.options.bgr, **self.spread()},
             "donors_sha256": self.pool.sha256,
             "seed": self.options.seed,
-            "outcomes": [outcome.name for outcome in to_measure(self.options.outcome)],
+            "outcomes": [outcome.identity for outcome in self.outcomes],
             "precision": self.options.precision,
             **({"stochastic": self.options.stochastic} if self.options.stochastic else {}),
         }
 
-    def _spread(self) -> dict[str, int]:
+    def spread(self) -> dict[str, int]:
         """Return how far interventions are pasted beyond their block, clean pixels; nothing where they are not."""
         beyond = spread_px(self.degradation, self.scene.grid)
         return {"spread_px": beyond} if beyond else {}

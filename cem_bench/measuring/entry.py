@@ -98,6 +98,7 @@ def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "rule": {"type": type(cell.rule).__name__, **dataclasses.asdict(cell.sampling)},  # pyright: ignore[reportArgumentType]
         "donors": {name: cell.pool.manifest.get(name) for name in ("source", "licence")},
         "status": measured.effect_map.status.tolist(),
+        **cell.spread(),
     }
 
 

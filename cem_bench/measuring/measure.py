@@ -112,8 +112,9 @@ def measure_matrix(
         raise ValueError("roi=grid measures networks that draw no random numbers: leave stochastic=0, or choose a ROI.")
     whole = dataclasses.replace(cell.scene, roi=Rect(0, 0, *cell.scene.size))
     cell = dataclasses.replace(cell, scene=whole)
-    if cell.options.outcome != "psnr":
-        raise MeasureError(f"roi=grid measures the PSNR of every output block, got outcome={cell.options.outcome}.")
+    if cell.options.outcomes != ("psnr",):
+        asked = ", ".join(cell.options.outcomes)
+        raise MeasureError(f"roi=grid measures the PSNR of every output block, got outcome={asked}.")
     store = store_of(cell, root, "matrix", draws_a_block=draws)
     with store.claimed(wait=wait):
         return _measure_matrix(cell, store, draws, progress)
@@ -167,6 +168,7 @@ def _record(drawing: Drawing, effect_map: maps.EffectMap, proof: dict[str, Any],
         "unit": cell.options.facts.unit,
         "fdr": cell.options.fdr,
         "outcome": cell.options.outcome,
+        "also_outcomes": list(cell.options.outcomes[1:]),
         "psnr_image_db": float(psnr(restored, target[0])[0]),
         "psnr_roi_db": float(psnr(restored[roi], target[0][roi])[0]),
         "summary": effect_map.summary(),

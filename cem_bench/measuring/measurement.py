@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.measuring.cell import Cell
+from cem_bench.sampling.rules import Following
 from cem_bench.stats.blocks import block_table
 from cem_bench.stats.verdicts import NAMES
 from cem_bench.store import maps
@@ -40,6 +42,40 @@ class Measurement:
     observation: np.ndarray
     restored: np.ndarray
     record: dict[str, Any]
+
+    def under(self, outcome: str) -> Measurement:
+        """Return the same draws seen by another outcome that was measured with them (`also_outcomes`).
+
+        The draws that count are those that count for the first outcome, on which all decisions were made; tol is the
+        outcome's own.
+
+        Args:
+            outcome: its name.
+
+        Raises:
+            ValueError: if it was not measured.
+        """
+        options, sampling = self.cell.options, self.cell.sampling
+        if outcome == options.outcome:
+            return self
+        if outcome not in options.outcomes:
+            raise ValueError(
+                f"Outcome {outcome} was not measured, only {', '.join(options.outcomes)}: write "
+                f"Options(outcome={options.outcome!r}, also_outcomes=({outcome!r},))."
+            )
+        others = tuple(name for name in options.outcomes if name != outcome)
+        options = dataclasses.replace(options, outcome=outcome, also_outcomes=others, tol=None)
+        rule = Following(sampling, self.cell.options.outcome)
+        cell = dataclasses.replace(self.cell, options=options, rule=rule)
+        stored = self.store.effects(self.draws, outcome)
+        counted = {block: len(sampling.estimate(draws)) for block, draws in self.draws.items()}
+        # what counts is the end of what was taken: all of it, or the fine draws
+        draws = {block: stored[block][len(taken) - counted[block] : len(taken)] for block, taken in self.draws.items()}
+        shape, status = self.effect_map.status.shape, self.effect_map.status
+        effect_map = maps.build_map(shape, draws, rule, status, tol=options.threshold)
+        words = {"outcome": outcome, "unit": options.facts.unit, "tol": options.threshold, "sampling": rule.describe()}
+        record = {**self.record, **words, "summary": effect_map.summary()}
+        return dataclasses.replace(self, cell=cell, effect_map=effect_map, draws=draws, record=record)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row per block.

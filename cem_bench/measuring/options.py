@@ -79,7 +79,9 @@ class Options:
 
     form: str = option("true", "LV intervention: degraded with the scene, or as the reference code does", choices=FORMS)
     bgr: bool = option(False, "reference form only: swap red and blue of the donors, as the reference code does")
-    outcome: str = option("psnr", "what is measured in the ROI", choices=tuple(FACTS))
+    outcome: str = option("psnr", f"what is measured in the ROI: {', '.join(FACTS)}, or module.name of your own")
+    also_outcomes: tuple[str, ...] = option((), "further outcomes of the same forwards; the first decides on draws")
+    outcome_weights: str = option("", "file or folder with the weights that lpips and dists need; else CEM_WEIGHTS")
     tol: float | None = option(None, "an |effect| under tol counts as none; null: the outcome's own", least=0.0)
     fdr: str = option(
         "bh", "correction for the number of blocks: Benjamini-Hochberg, -Yekutieli", choices=tuple(CORRECTIONS)
@@ -100,6 +102,14 @@ class Options:
         check_options(self)
         if self.bgr and self.form != "reference":
             raise ValueError("bgr=true reproduces a fault of the reference code: it needs intervention=reference.")
+        object.__setattr__(self, "also_outcomes", tuple(self.also_outcomes))
+        for name in self.outcomes:
+            facts_of(name)
+        if self.stochastic and self.also_outcomes:
+            raise ValueError(
+                f"also_outcomes={list(self.also_outcomes)} with stochastic={self.stochastic}: the spread over states "
+                "is kept of one outcome; write also_outcomes=[] and measure the others on their own."
+            )
         plain = self.engine in ("auto", "full") and not self.compile and self.precision == "fp32"
         if self.stochastic and (self.stochastic < 2 or not plain):
             raise ValueError(
@@ -112,6 +122,11 @@ class Options:
     def threshold(self) -> float:
         """The size under which an effect counts as none, in the outcome's unit."""
         return self.facts.tol if self.tol is None else self.tol
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The outcome and those measured with it, each once."""
+        return tuple(dict.fromkeys((self.outcome, *self.also_outcomes)))
 
     @property
     def facts(self) -> OutcomeFacts:

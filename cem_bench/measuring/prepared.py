@@ -15,7 +15,7 @@ from cem_bench.engine import Engine, prepare
 from cem_bench.inputs.geometry import Rect, hull
 from cem_bench.inputs.interventions import pasted, reference_patches, true_patches
 from cem_bench.measuring.cell import Cell
-from cem_bench.measuring.outcome import psnr_by_block, to_measure
+from cem_bench.measuring.outcome import psnr_by_block
 from cem_bench.measuring.refusals import MeasureError, Refuted, first_line, no_other_engine
 from cem_bench.measuring.stochastic import COLUMN, outputs_under_states, states_of
 from cem_bench.measuring.yardstick import TOLERANCE, Yardstick, answer, apart_of, check, check_under
@@ -65,6 +65,7 @@ class Bench:
                 f"{cell.model.name} enlarges by {cell.model.scale}, but the observation is {cell.degradation.scale} "
                 f"times smaller than the clean image: choose a task of scale {cell.model.scale} or another model."
             )
+        _require_side(cell)
         device = torch.device(cell.options.device)
         observation = cell.degradation(cell.scene.clean)
         tensor, answered = to_tensor(observation).to(device), cell.scene.roi
@@ -223,9 +224,9 @@ class Bench:
             "donor": donors,
             "stratum": strata,
         }
-        for outcome in to_measure(cell.options.outcome):
+        for outcome in cell.outcomes:
             states = outputs if outputs.ndim == 5 else outputs[None]
-            values = np.stack([outcome.compute(rows, self.target).cpu().numpy() for rows in states])
+            values = np.stack([outcome.measure(rows, self.target).cpu().numpy() for rows in states])
             unit[outcome.name] = values[:, 1:].mean(axis=0)
             unit[f"{outcome.name}_untouched"] = np.full(count, values[:, 0].mean())
             if outputs.ndim == 5 and outcome.name == cell.options.facts.name:
@@ -268,6 +269,21 @@ class Bench:
         """Where the ROI lies in what the engine answers."""
         roi = self.cell.scene.roi
         return Rect(roi.top - self.answered.top, roi.left - self.answered.left, roi.height, roi.width)
+
+
+def _require_side(cell: Cell) -> None:
+    """Refuse a ROI that an outcome cannot be computed on.
+
+    Raises:
+        MeasureError: naming the outcome and the side that it needs.
+    """
+    side = min(cell.scene.roi.height, cell.scene.roi.width)
+    for outcome in cell.outcomes:
+        if side < outcome.facts.least_side:
+            raise MeasureError(
+                f"outcome={outcome.name} needs a ROI of at least {outcome.facts.least_side} pixels a side, got "
+                f"{cell.scene.roi.height}x{cell.scene.roi.width}: choose a larger ROI, as scene.roi=[152,96,32,32]."
+            )
 
 
 def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", one_row: bool = False) -> Engine:

@@ -19,7 +19,6 @@ from cem_bench.inputs.geometry import ring_distance
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement, measure
 from cem_bench.measuring.opened import store_of
-from cem_bench.measuring.outcome import to_measure
 from cem_bench.measuring.prepared import Bench, Progress, to_tensor
 from cem_bench.models.model import Model
 from cem_bench.sampling.rules import Uniform
@@ -231,7 +230,7 @@ def joint_unit(bench: Bench, chosen: Sequence[Sequence[int]], draws: Sequence[in
     parts = [Bench.full_forward(cell, to_tensor(row)[None].to(device))[(..., *roi)] for row in rows]
     outputs, count = torch.cat(parts), len(draws)
     unit = {"block": np.full(count, len(chosen[0])), "k": np.arange(count)}
-    for outcome in to_measure(cell.options.outcome):
-        values = outcome.compute(outputs, bench.target).cpu().numpy()
+    for outcome in cell.outcomes:
+        values = outcome.measure(outputs, bench.target).cpu().numpy()
         unit[outcome.name], unit[f"{outcome.name}_untouched"] = values[1:], np.full(count, values[0])
     return unit

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.measuring.cell import Cell
-from cem_bench.measuring.outcome import to_measure
 from cem_bench.measuring.prepared import Bench
 
 ALLOWED_DB = 1e-3
@@ -58,12 +57,12 @@ def remake(cell: Cell, rows: pd.DataFrame, sample: int, sample_seed: int = 0) ->
 
 
 def _names(cell: Cell) -> list[str]:
-    return [outcome.name for outcome in to_measure(cell.options.outcome)]
+    return [outcome.name for outcome in cell.outcomes]
 
 
 def _untouched(bench: Bench, name: str) -> float:
-    outcome = next(item for item in to_measure(bench.cell.options.outcome) if item.name == name)
-    return float(outcome.compute(bench.plain_roi(bench.tensor[None]), bench.target)[0])
+    outcome = next(item for item in bench.cell.outcomes if item.name == name)
+    return float(outcome.measure(bench.plain_roi(bench.tensor[None]), bench.target)[0])
 
 
 def _differs(bench: Bench, row: dict[Any, Any], untouched: dict[str, float]) -> tuple[float, str]:
@@ -77,8 +76,8 @@ def _differs(bench: Bench, row: dict[Any, Any], untouched: dict[str, float]) -> 
     output = bench.plain_roi(bench.under(block, patch)) if plain else bench.engine_roi(block, patch)
     pairs = []
     # an archive keeps fewer outcomes
-    for outcome in (item for item in to_measure(bench.cell.options.outcome) if item.name in row):
-        now = float(outcome.compute(output, bench.target)[0])
+    for outcome in (item for item in bench.cell.outcomes if item.name in row):
+        now = float(outcome.measure(output, bench.target)[0])
         pairs += [(outcome.name, row[outcome.name], now)]
         pairs += [(f"{outcome.name}_untouched", row[f"{outcome.name}_untouched"], untouched[outcome.name])]
     apart = [(abs(stored - now) - (ALLOWED_8BIT_DB if "8bit" in name else ALLOWED_DB)) for name, stored, now in pairs]

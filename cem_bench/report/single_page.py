@@ -30,7 +30,8 @@ def write_single_page(folder: Path) -> Path | None:
         folder=folder.name,
         rows=pd.DataFrame([_row(record) for record in maps.values()]),
         maps=[_map(stem, record) for stem, record in maps.items()],
-        commands=[record["command"] for record in maps.values() if "command" in record],  # older records lack it
+        # older records lack it; the maps of several outcomes share one
+        commands=list(dict.fromkeys(record["command"] for record in maps.values() if "command" in record)),
     )
     path = folder / "README.md"
     write_atomically(path, text.encode())
@@ -45,7 +46,7 @@ def _row(record: dict[str, Any]) -> dict[str, str]:
         "scene": record["scene"],
         "seed": str(record["identity"]["seed"]),
         "PSNR of ROI, dB": f"{record['psnr_roi_db']:.2f}",
-        "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}",
+        "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}{_by(record)}",
         "help, harm, none": ", ".join(shares),
         "provably out of reach": f"{summary['blocks_unreachable']} blocks",
         "draws": f"{summary['draws']:,}",
@@ -54,11 +55,17 @@ def _row(record: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def _by(record: dict[str, Any]) -> str:
+    """Name the outcome where it is another than the PSNR; older records have none."""
+    return "" if record.get("outcome", "psnr") == "psnr" else f" by {record['outcome']}"
+
+
 def _map(stem: str, record: dict[str, Any]) -> dict[str, object]:
     session, made = record["session"], record["provenance"]
     return {
         "model": record["model"],
         "scene": record["scene"],
+        "outcome": _by(record),
         "picture": f"{stem}.png",
         "donors": record["donors"]["source"],
         "sampling": record["sampling"],

@@ -144,6 +144,23 @@ def _facts(card: Any) -> dict[str, Any]:
     return {key: getattr(card, key, None) for key in names}
 
 
+def asked_degradation(config: DictConfig) -> Degradation | None:
+    """Return the degradation that the task names, with the operator of `physics`; None for that of the model's card.
+
+    Raises:
+        ValueError: if `physics` is given and the task takes no operator.
+    """
+    node = config.task.degradation
+    if config.physics:
+        if node is None or "operator" not in node:
+            raise ValueError(
+                f"physics={OmegaConf.to_container(config.physics)} names an operator of deepinv, which this task takes "
+                "none of: write task=physics."
+            )
+        node = OmegaConf.create({**OmegaConf.to_container(node), "operator": OmegaConf.to_container(config.physics)})  # pyright: ignore
+    return None if node is None else instantiate(node)
+
+
 def build_degradation(model: Model) -> Degradation:
     """Return the degradation that a model's card names.
 
@@ -196,8 +213,9 @@ def build_scene(config: DictConfig) -> Scene:
 
 
 def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
-    """Build the donor pool of a configuration, without the scene's own image."""
+    """Build the donor pool of a configuration; the scene's own image gives none but where that is asked for."""
     from cem_bench.inputs.donors import pool_from_array, pool_from_images, shipped_donors, stratify
+    from cem_bench.inputs.own_donors import matched, same_image_donors
 
     origin = {"source": config.source, "licence": config.licence}
     if config.kind == "array":
@@ -207,16 +225,21 @@ def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
         pool = pool_from_images(sources, scene.block, count=config.count, pool_seed=config.pool_seed, **origin)
     elif config.kind == "shipped":
         pool = shipped_donors(scene.block, count=config.count, pool_seed=config.pool_seed, leave_out=scene.source)
+    elif config.kind == "same_image":
+        pool = same_image_donors(scene, count=config.count, pool_seed=config.pool_seed, licence=config.licence)
     else:
-        raise ValueError(f"donors.kind is {config.kind!r}; expected array, images or shipped.")
-    return stratify(pool, config.strata, pool_seed=config.pool_seed) if config.strata else pool
+        raise ValueError(f"donors.kind is {config.kind!r}; expected array, images, shipped or same_image.")
+    if config.strata and pool.choices is not None:
+        raise ValueError("donors=same_image with donors.strata: each block has its own donors; leave strata at 0.")
+    pool = stratify(pool, config.strata, pool_seed=config.pool_seed) if config.strata else pool
+    return matched(pool, scene, config.match, config.nearest) if config.match else pool
 
 
 def build_cell(config: DictConfig) -> Cell:
     """Build the whole cell of a configuration."""
     from cem_bench.measuring.cell import Cell
 
-    asked = None if config.task.degradation is None else instantiate(config.task.degradation)
+    asked = asked_degradation(config)
     model = build_model(config.model, asked)
     scene = build_scene(config.scene)
     options = options_of(config)

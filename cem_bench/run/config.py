@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from cem_bench.inputs.own_donors import MATCHES
 from cem_bench.inputs.scene import rect_of
 from cem_bench.measuring.options import Options, check_options, option
 
@@ -56,7 +57,10 @@ class SceneConfig:
 
 @dataclass
 class DonorsConfig:
-    """A donor pool: a packed array, or patches cut from images; `strata` above 0 draws by stratum."""
+    """A donor pool: a packed array, or patches cut from images or from the scene.
+
+    `strata` above 0 draws by stratum; `match` (mean or contrast) gives each block the `nearest` donors alone.
+    """
 
     kind: str = MISSING
     sources: list[str] = field(default_factory=list)
@@ -66,6 +70,8 @@ class DonorsConfig:
     source: str = ""
     licence: str = "not stated"
     strata: int = 0
+    match: str | None = None
+    nearest: int = 100
 
 
 @dataclass
@@ -74,6 +80,7 @@ class Run:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
+    physics: dict[str, Any] = field(default_factory=dict)
     scene: SceneConfig = field(default_factory=SceneConfig)
     donors: DonorsConfig = field(default_factory=DonorsConfig)
     sampling: dict[str, Any] = field(default_factory=dict)
@@ -118,6 +125,9 @@ def check_config(config: DictConfig) -> None:
         if not OmegaConf.is_missing(scene, name) and scene[name] is not None:
             rect_of(scene[name], name)
     wanted = {"scene.block": (scene.block, "pixels"), "model.scale": (model.scale, "output pixels per input pixel")}
+    donors = config.donors
+    if donors.match is not None and donors.match not in MATCHES:
+        raise ValueError(f"donors.match: got {donors.match!r}, expected one of {', '.join(MATCHES)}, or null.")
     wanted["model.value_range"] = (model.value_range, "the value of white in what the network is fed, as 1 or 255")
     for name, (value, unit) in wanted.items():
         if value <= 0:

@@ -45,6 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         The exit code: 1 if a cell failed or the command line cannot be read.
     """
     register()
+    # what an operator of deepinv takes is its own: any key below `physics` may be added
+    arguments = [f"++{text}" if text.startswith("physics.") else text for text in arguments]
     flags, overrides, _ = split(arguments)
     if any(flag.split("=")[0] in OTHER_ANSWERS for flag in flags):
         _launch([list(arguments)])

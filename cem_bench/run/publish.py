@@ -45,7 +45,7 @@ def cell_name(cell: Cell, key: str) -> str:
 def publish(
     cell: Cell, measured: Measurement, folder: Path, overrides: Sequence[str], *, palette: str = "paper"
 ) -> list[Path]:
-    """Write map (npz), figure (PNG, SVG) and record (JSON) of a cell, and the page of the folder's cells.
+    """Write map (npz), figure (PNG) and record (JSON) of each outcome of a cell, and the page of the folder's cells.
 
     Args:
         cell: the cell.
@@ -60,9 +60,19 @@ def publish(
     Raises:
         OSError: if the folder cannot be written.
     """
-    stem = folder / cell_name(cell, measured.store.key)
-    effect_map, roi = measured.effect_map, cell.scene.roi
-    record = {**measured.record, "command": shlex.join(["python", "-m", "cem_bench", *overrides])}
+    name, (_, *others) = cell_name(cell, measured.store.key), cell.options.outcomes
+    command = shlex.join(["python", "-m", "cem_bench", *overrides])
+    paths = _publish_map(measured, folder / name, command, palette)
+    for outcome in others:
+        paths += _publish_map(measured.under(outcome), folder / file_name(f"{name}-{outcome}"), command, palette)
+    page = write_single_page(folder)
+    return [*paths, page] if page else paths
+
+
+def _publish_map(measured: Measurement, stem: Path, command: str, palette: str) -> list[Path]:
+    """Write array, figure and record of one outcome."""
+    effect_map, cell = measured.effect_map, measured.cell
+    roi, record = cell.scene.roi, {**measured.record, "command": command}
     write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(record, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
     effect: Any = {effect_name(cell.options.facts): effect_map.effect}
@@ -76,9 +86,7 @@ def publish(
     )
     write_atomically(array, content)
     figure = measured.plot(palette)
-    paths = [array, *save_figure(figure, stem), stem.with_name(stem.name + ".json")]
-    page = write_single_page(folder)
-    return [*paths, page] if page else paths
+    return [array, *save_figure(figure, stem), stem.with_name(stem.name + ".json")]
 
 
 def effect_name(outcome: OutcomeFacts) -> str:
@@ -88,8 +96,7 @@ def effect_name(outcome: OutcomeFacts) -> str:
 
 def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
     """Print what was found and where it lies."""
-    record, summary, unit = measured.record, measured.effect_map.summary(), cell.options.facts.unit
-    shares = ", ".join(f"{summary[name]:.1%} {name}" for name in ("positive", "negative", "none"))
+    record, summary = measured.record, measured.effect_map.summary()
     blocks = ", ".join(f"{count} {name[7:]}" for name, count in summary.items() if name.startswith("blocks_") and count)
     session, engine, proof = record["session"], record["engine"], record["proof"]
     speed = f"{session['new_draws']} new draws in {session['seconds']:.1f} s"
@@ -100,8 +107,7 @@ def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
     table = Table(title=f"Causal Effect Map: {cell.model.name} on {cell.scene.name}", show_header=False)
     rows = {
         "PSNR of the ROI, untouched": f"{record['psnr_roi_db']:.2f} dB (whole image {record['psnr_image_db']:.2f} dB)",
-        "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}",
-        f"blocks at {cell.options.threshold:g} {unit}": shares,
+        **_effect_rows(measured),
         "blocks": blocks,
         "sampling": cell.sampling.describe(),
         "draws": f"{summary['draws']} in the averages; {speed}",
@@ -114,3 +120,16 @@ def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
         table.add_row(name, value)
     Console().print(table)
     Console().print("files:", *map(str, paths), sep="\n  ", soft_wrap=True, markup=False, highlight=False)
+
+
+def _effect_rows(measured: Measurement) -> dict[str, str]:
+    """Return the table's rows on the effects of a block, two for each outcome."""
+    rows = {}
+    for outcome in measured.cell.options.outcomes:
+        shown = measured.under(outcome)
+        summary, options = shown.effect_map.summary(), shown.cell.options
+        unit, of = options.facts.unit, f", {outcome}" if shown is not measured else ""
+        shares = ", ".join(f"{summary[name]:.1%} {name}" for name in ("positive", "negative", "none"))
+        rows[f"effect of a block{of}"] = f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}"
+        rows[f"blocks at {options.threshold:g} {unit}{of}"] = shares
+    return rows

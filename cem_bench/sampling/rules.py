@@ -222,6 +222,40 @@ class Smoke(Uniform):
         return f"smoke: {self.n} draws a block, no verdicts"
 
 
+@dataclass(frozen=True)
+class Following:
+    """Draws that another outcome of the same forwards decided on: all that are given count.
+
+    Args:
+        rule: that decided.
+        outcome: that it decided by.
+    """
+
+    rule: Rule
+    outcome: str
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Those of the rule: intervals pay for them whatever they looked at."""
+        return self.rule.looks
+
+    def next_round(self, effects: Mapping[int, Effects], labels: Labels | None = None) -> list[Request]:
+        """Want nothing: the other outcome decides."""
+        return []
+
+    def estimate(self, effects: Effects) -> Effects:
+        """Return all draws."""
+        return effects
+
+    def worst_case(self, blocks: int) -> int:
+        """Return that of the rule."""
+        return self.rule.worst_case(blocks)
+
+    def describe(self) -> str:
+        """The rule in words."""
+        return f"{self.rule.describe()}; decided by {self.outcome}"
+
+
 def check_tol(tol: float | None) -> None:
     """Refuse a tol that is no size of an effect.
 

@@ -86,10 +86,14 @@ def _facts(cell: StoredCell) -> dict[str, object]:
 
 
 def reach_px(cell: StoredCell) -> float:
-    """Return the network's theoretical reach in clean pixels; NaN for the whole image."""
+    """Return how far a block may be seen in clean pixels: the network's reach, and what the degradation adds to it.
+
+    NaN for the whole image.
+    """
     reach = cell.entry["facts"]["reach"]
     scale = cell.entry["degradation"].get("factor", 1) if not cell.entry["degradation"].get("restore_size") else 1
-    return float(reach) * scale if reach is not None else _seen_reach(cell)
+    spread = cell.entry.get("spread_px", 0)  # entries have it where content is seen beyond its block
+    return float(reach) * scale + spread if reach is not None else _seen_reach(cell)
 
 
 def _seen_reach(cell: StoredCell) -> float:

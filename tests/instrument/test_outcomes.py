@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import linecache
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,30 +16,44 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from cem_bench import Cell, Noise, Options, Paper, Sequential, Uniform, as_model, measure
+from cem_bench import Cell, DonorPool, Noise, Options, Paper, Sequential, Uniform, as_model, measure, outcome
 from cem_bench.figures.map import Look, map_figure
+from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.entry import enlist
 from cem_bench.measuring.measure import measure_matrix
-from cem_bench.measuring.outcome import OUTCOMES
-from cem_bench.measuring.prepared import MeasureError
+from cem_bench.measuring.outcome import Outcome, to_measure
+from cem_bench.measuring.perceptual import BACKBONES
+from cem_bench.measuring.prepared import Bench, MeasureError
 from cem_bench.report import write_report
 from cem_bench.report.columns import from_file, in_file
 from cem_bench.report.earlier import read_table
 from cem_bench.report.experiment import read_experiment
 from cem_bench.run.publish import publish, summary_table
+from cem_bench.sampling.rules import Request
 from cem_bench.store.cells import read_cells
+from cem_bench.store.draws import run_key
 from cem_bench.store.outcomes import FACTS, facts_of
+from model_zoo.compat import basicsr
 
 OTHERS = ["ssim", "mae"]
 
 
 @pytest.fixture
-def cell(scene, pool, tiny) -> Cell:
-    return Cell(as_model(tiny(), name="tiny"), scene, Noise(30), pool, Uniform(2), Options(engine="full"))
+def cell(scene, pool, tiny, perceptual_weights) -> Cell:
+    options = Options(engine="full", outcome_weights=str(perceptual_weights))
+    return Cell(as_model(tiny(), name="tiny"), scene, Noise(30), pool, Uniform(2), options)
 
 
 def under(cell: Cell, outcome: str, **more) -> Cell:
-    return dataclasses.replace(cell, options=dataclasses.replace(cell.options, outcome=outcome, **more))
+    """The cell by another outcome, with a region that is large enough for all that are measured."""
+    cell = dataclasses.replace(cell, options=dataclasses.replace(cell.options, outcome=outcome, **more))
+    if max(one.facts.least_side for one in cell.outcomes) > cell.scene.roi.height:
+        cell = dataclasses.replace(cell, scene=dataclasses.replace(cell.scene, roi=Rect(8, 16, 32, 32)))
+    return cell
+
+
+def outcome_of(name: str, weights) -> Outcome:
+    return next(one for one in to_measure([name], str(weights)) if one.name == name)
 
 
 def texts(figure: Figure) -> str:
@@ -43,33 +61,33 @@ def texts(figure: Figure) -> str:
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_facts_are_whole(name: str):
-    facts = FACTS[name]
-    assert OUTCOMES.keys() == FACTS.keys()
-    assert OUTCOMES[name].unit == facts.unit != ""
-    assert 0 < OUTCOMES[name].tol < math.inf
-    assert OUTCOMES[name].higher_is_better is facts.higher_is_better
+def test_facts_are_whole(name: str, perceptual_weights):
+    facts, outcome = FACTS[name], outcome_of(name, perceptual_weights)
+    assert outcome.unit == facts.unit != ""
+    assert 0 < outcome.tol < math.inf
+    assert outcome.higher_is_better is facts.higher_is_better
     assert round(facts.tol, facts.digits) == facts.tol
     assert Options(outcome=name).facts is facts
 
 
-@pytest.mark.parametrize("name", OUTCOMES)
-def test_the_worse_output_has_the_positive_effect(name: str, rng):
+@pytest.mark.parametrize("name", FACTS)
+def test_the_worse_output_has_the_positive_effect(name: str, rng, perceptual_weights):
     clean = torch.from_numpy(rng.random((3, 32, 32)))
     noise = torch.from_numpy(rng.normal(0, 0.02, (3, 32, 32)))
     rows = torch.stack([clean + part * noise for part in (1, 1, 0.5, 4, 0)])
-    values = OUTCOMES[name].compute(rows, clean).numpy()
+    values = outcome_of(name, perceptual_weights).measure(rows, clean).numpy()
     assert values.dtype == np.float64 and values.shape == (5,) and np.isfinite(values).all()
     same, better, worse, perfect = facts_of(name).effect(values[:1], values[1:])
     assert same == 0
     assert worse > 0 > better > perfect
 
 
-@pytest.mark.parametrize("name", OUTCOMES)
+@pytest.mark.parametrize("name", FACTS)
 def test_what_holds_the_region_helps_it(cell: Cell, name: str, tmp_path):
     """Of a network that hands its input on, a donor over a block of the region makes that region worse."""
     cell = dataclasses.replace(cell, model=as_model(lambda x: x, name="same"), degradation=Noise(5))
-    measured = measure(under(cell, name, include_roi=True), tmp_path)
+    cell = under(cell, name, include_roi=True)
+    measured = measure(cell, tmp_path)
     effect, inside = measured.effect_map.effect, list(cell.scene.grid.overlapping(cell.scene.roi))
     assert np.all(effect.ravel()[inside] > 0)
     assert np.all(np.delete(effect.ravel(), inside) == 0)
@@ -77,7 +95,7 @@ def test_what_holds_the_region_helps_it(cell: Cell, name: str, tmp_path):
     assert measured.record["tol"] == measured.effect_map.tol == facts_of(name).tol
 
 
-@pytest.mark.parametrize("name", OUTCOMES)
+@pytest.mark.parametrize("name", FACTS)
 def test_rules_gate_at_the_outcomes_own_tol(cell: Cell, name: str):
     facts = facts_of(name)
     for rule in (Paper(), Sequential()):
@@ -90,7 +108,7 @@ def test_rules_gate_at_the_outcomes_own_tol(cell: Cell, name: str):
     assert "dB" in Paper().describe() and Paper().gate == Sequential().region == 0.01
 
 
-@pytest.mark.parametrize("name", OUTCOMES)
+@pytest.mark.parametrize("name", FACTS)
 def test_a_map_names_its_unit(cell: Cell, name: str, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     cell, facts = under(cell, name), facts_of(name)
@@ -186,3 +204,254 @@ def test_a_tol_that_is_no_size_is_refused(tol: float):
     for make in (lambda: Options(tol=tol), lambda: Paper(tol=tol), lambda: Sequential(tol=tol)):
         with pytest.raises(ValueError, match=r"tol: got .*, expected"):
             make()
+
+
+@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("engine", ["full", "auto"])
+def test_what_changes_nothing_has_no_effect(cell: Cell, name: str, engine: str):
+    """Exactly: the donor is what stands in the block already."""
+    cell = under(cell, name, engine=engine)
+    patch = cell.scene.clean[cell.scene.grid.rect(10).slices][None]
+    cell = dataclasses.replace(cell, pool=DonorPool(np.ascontiguousarray(patch), np.array(["itself"])))
+    bench, request = Bench.of(cell), Request(10, 0, 5)
+    unit = bench.unit(request, bench.run(request))
+    assert np.array_equal(unit[name], unit[f"{name}_untouched"])
+
+
+@pytest.mark.parametrize("rule", [Uniform(1), Paper(2, 5), Sequential(maximum=8)], ids=lambda rule: type(rule).__name__)
+def test_several_outcomes_have_the_numbers_of_each_alone(cell: Cell, rule, tmp_path):
+    others = tuple(name for name in FACTS if name != "mae" and (isinstance(rule, Uniform) or name not in BACKBONES))
+    together = under(dataclasses.replace(cell, rule=rule), "mae", also_outcomes=others)
+    measured = measure(together, tmp_path / "together")
+    alone = measure(dataclasses.replace(together, options=dataclasses.replace(together.options, also_outcomes=())))
+    assert measured.record["session"]["new_draws"] == alone.record["session"]["new_draws"] > 0
+    assert np.array_equal(measured.effect_map.effect, alone.effect_map.effect, equal_nan=True)
+    assert np.array_equal(measured.effect_map.n, alone.effect_map.n)
+    for name in others:
+        shown, facts = measured.under(name), facts_of(name)
+        assert (shown.record["outcome"], shown.record["unit"], shown.record["tol"]) == (name, facts.unit, facts.tol)
+        assert shown.effect_map.summary() == shown.record["summary"]
+        assert shown.effect_map.tol == facts.tol
+        assert np.array_equal(shown.effect_map.n, measured.effect_map.n), "the first outcome decides"
+        uniform = isinstance(rule, Uniform)
+        own_rule = rule if uniform else Uniform(14)
+        single = measure(under(dataclasses.replace(together, rule=own_rule), name, also_outcomes=())).store
+        for block, draws in shown.draws.items():
+            taken, counted = len(measured.draws[block]), len(draws)
+            own = single.effects([block], name)[block][taken - counted : taken]
+            # batches of other sizes move last bits, and with them the rounding to 8 bit
+            apart = 0 if uniform else 0.1 if name == "psnr_8bit" else 1e-5
+            assert np.allclose(draws, own, rtol=0, atol=apart)
+            row, column = divmod(block, shown.effect_map.effect.shape[1])
+            assert shown.effect_map.effect[row, column] == pytest.approx(np.mean(draws), abs=1e-12)
+        assert facts.unit in texts(shown.plot())
+        assert len(shown.to_dataframe()) == len(measured.to_dataframe())
+    with pytest.raises(ValueError, match="Outcome vif was not measured, only mae, psnr"):
+        measured.under("vif")
+
+
+def test_the_key_names_all_outcomes_in_any_order(cell: Cell):
+    """Shipped cells keep theirs; the same outcomes share one whatever comes first: their draws are the same."""
+    key = [run_key(under(cell, *names).identity()) for names in (["psnr"], ["ssim"])]
+    assert cell.identity()["outcomes"] == ["psnr", "psnr_8bit"]
+    assert under(cell, "ssim").identity()["outcomes"] == ["psnr", "psnr_8bit", "ssim"]
+    assert run_key(under(cell, "psnr", also_outcomes=("ssim",)).identity()) == key[1] != key[0]
+    assert run_key(under(cell, "psnr", also_outcomes=("psnr_8bit", "psnr")).identity()) == key[0]
+    pair = [under(cell, one, also_outcomes=(two,)).identity() for one, two in (("mae", "ssim"), ("ssim", "mae"))]
+    assert pair[0] == pair[1]
+
+
+def test_a_second_look_by_another_outcome_costs_no_forward(cell: Cell, tmp_path):
+    measure(under(cell, "psnr", also_outcomes=("ssim",)), tmp_path)
+    assert measure(under(cell, "ssim"), tmp_path).record["session"]["new_draws"] == 0
+
+
+def test_several_outcomes_leave_a_map_each(cell: Cell, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    cell = under(cell, "psnr", also_outcomes=("ssim", "mae"))
+    measured = measure(cell, tmp_path / "store")
+    paths = publish(cell, measured, tmp_path / "single", ["also_outcomes=[ssim,mae]"])
+    assert [path.suffix for path in paths] == [".npz", ".png", ".json"] * 3 + [".md"]
+    page = paths[-1].read_text()
+    assert page.count("also_outcomes") == 1, "one command"
+    assert "SSIM by ssim" in page and "levels by mae" in page
+    summary_table(cell, measured, paths)
+    assert "effect of a block, ssim" in capsys.readouterr().out
+
+
+def test_several_outcomes_have_their_limits(cell: Cell, tmp_path):
+    with pytest.raises(ValueError, match=r"also_outcomes=\['ssim'\] with stochastic=4"):
+        Options(also_outcomes=("ssim",), stochastic=4)
+    with pytest.raises(ValueError, match=r"Unknown outcome 'pnsr'; one of psnr, .* .nearest: psnr"):
+        Options(also_outcomes=("pnsr",))
+    with pytest.raises(MeasureError, match="roi=grid measures the PSNR of every output block, got outcome=psnr, mae"):
+        measure_matrix(under(cell, "psnr", also_outcomes=("mae",)), tmp_path, 2)
+    small = dataclasses.replace(cell, options=dataclasses.replace(cell.options, outcome="lpips"))
+    with pytest.raises(MeasureError, match="outcome=lpips needs a ROI of at least 31 pixels a side, got 16x16"):
+        Bench.of(small)
+
+
+def test_psnr_y_and_psnr_8bit_are_those_of_basicsr(rng):
+    metrics = basicsr("metrics.psnr_ssim")
+    clean = rng.integers(0, 256, (40, 32, 3), dtype=np.uint8)
+    output = np.clip(clean + rng.normal(0, 9, clean.shape), 0, 255).astype(np.uint8)
+    to_rows = lambda image: torch.from_numpy(image.transpose(2, 0, 1).copy()).double() / 255  # noqa: E731
+    images = [np.ascontiguousarray(image[..., ::-1]) for image in (output, clean)]
+    for name, luma in (("psnr_8bit", False), ("psnr_y", True)):
+        ours = outcome_of(name, "").measure(to_rows(output)[None].float(), to_rows(clean))
+        theirs = metrics.calculate_psnr(*images, crop_border=0, test_y_channel=luma)
+        assert float(ours[0]) == pytest.approx(theirs, abs=1e-5)
+    unrounded = torch.clamp(to_rows(clean) + torch.from_numpy(rng.normal(0, 0.03, (3, 40, 32))), 0, 1)[None]
+    theirs = metrics.calculate_psnr_pt(unrounded, to_rows(clean)[None], crop_border=0, test_y_channel=True)
+    ours = outcome_of("psnr_y", "").measure(unrounded, to_rows(clean))
+    assert float(ours[0]) == pytest.approx(float(theirs[0]), abs=1e-3)  # theirs adds 1e-8 to the squared error
+
+
+OWN = """
+import torch
+from cem_bench import outcome
+
+FACTOR = 255.0
+
+
+@outcome(unit="levels", higher_is_better=False, tol=0.01)
+def gradient_error(outputs, clean):
+    \"\"\"Mean absolute error of the horizontal gradient.\"\"\"
+    error = outputs.double().clamp(0, 1).diff(dim=-1) - clean.diff(dim=-1)
+    return FACTOR * error.abs().mean(dim=(1, 2, 3))
+
+
+@outcome(unit="UQI", higher_is_better=True, tol=0.001)
+def uqi(outputs, clean):
+    from torchmetrics.functional.image import universal_image_quality_index
+
+    rows = outputs.double().clamp(0, 1)
+    return torch.stack([universal_image_quality_index(row[None], clean[None]) for row in rows])
+
+
+@outcome(unit="x", higher_is_better=True, tol=1)
+def one_number(outputs, clean):
+    return outputs.mean()
+
+
+@outcome(unit="x", higher_is_better=True, tol=1)
+def endless(outputs, clean):
+    return outputs.mean(dim=(1, 2, 3)) * float("inf")
+
+
+def plain(outputs, clean):
+    return outputs.mean(dim=(1, 2, 3))
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write a module of outcomes into the current folder; call with a text to change it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+
+    def write(text: str = OWN) -> None:
+        Path("ownmeasures.py").write_text(text)
+        sys.modules.pop("ownmeasures", None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    write()
+    yield write
+    sys.modules.pop("ownmeasures", None)
+
+
+@pytest.mark.parametrize("name", ["ownmeasures.gradient_error", "ownmeasures.uqi"])
+def test_an_outcome_of_ones_own(cell: Cell, own, name: str, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    cell = under(dataclasses.replace(cell, model=as_model(lambda x: x, name="same")), name, include_roi=True)
+    measured = measure(cell, tmp_path / "store")
+    inside = list(cell.scene.grid.overlapping(cell.scene.roi))
+    assert np.all(measured.effect_map.effect.ravel()[inside] > 0)
+    assert measured.record["unit"] in ("levels", "UQI")
+    paths = publish(cell, measured, tmp_path / "single", [])
+    assert f"by {name}" in paths[-1].read_text()
+    summary_table(cell, measured, paths)
+    assert measured.record["unit"] in capsys.readouterr().out
+    beside = measure(under(cell, "psnr", also_outcomes=(name,)), tmp_path / "store")
+    assert beside.record["session"]["new_draws"] == 0
+    assert np.array_equal(beside.under(name).effect_map.effect, measured.effect_map.effect, equal_nan=True)
+
+
+def test_another_computation_of_ones_own_outcome_is_another_key(cell: Cell, own):
+    name = "ownmeasures.gradient_error"
+    before = run_key(under(cell, name).identity())
+    own(OWN + "\n# a remark\n")
+    assert run_key(under(cell, name).identity()) == before
+    own(OWN.replace("FACTOR = 255.0", "FACTOR = 256.0"))
+    assert run_key(under(cell, name).identity()) != before
+    own(OWN.replace("error.abs()", "error.square()"))
+    assert run_key(under(cell, name).identity()) != before
+
+
+def test_outcomes_of_ones_own_that_cannot_be(cell: Cell, own):
+    for name, words in (
+        ("ownmeasures.plain", "is a function, expected an outcome: write @cem_bench.outcome"),
+        ("ownmeasures.missing", "cannot be imported: AttributeError"),
+        ("nomodule.sharpness", "cannot be imported: ModuleNotFoundError"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Options(outcome=name)
+    for name, words in (
+        ("one_number", r"answered \(\) to outputs of \(3, 3, 16, 16\); expected \(3,\)"),
+        ("endless", "NaN"),
+    ):
+        with pytest.raises(MeasureError, match=words):
+            measure(under(cell, f"ownmeasures.{name}"))
+    with pytest.raises(ValueError, match=r"got unit ' ' and tol 0, expected a unit"):
+        outcome(unit=" ", higher_is_better=True, tol=0)(lambda outputs, clean: outputs)
+
+
+def test_perceptual_weights_are_looked_for_and_checked(perceptual_weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("CEM_WEIGHTS", str(tmp_path / "nothing"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    for name, file in BACKBONES.items():
+        with pytest.raises(ValueError, match=f"outcome={name} needs {file}, the weights .*; not in .*nothing, .*hub"):
+            to_measure([name])
+    monkeypatch.setenv("CEM_WEIGHTS", str(perceptual_weights))
+    with pytest.raises(
+        ValueError, match="expected one that begins with 7be5be79: it is not what torchvision published"
+    ):
+        to_measure(["lpips"])
+    monkeypatch.setenv("CEM_WEIGHTS", "")
+    alone = outcome_of("lpips", perceptual_weights / BACKBONES["lpips"])
+    assert alone.identity == outcome_of("lpips", perceptual_weights).identity
+    assert len(alone.identity["backbone_sha256"]) == 64
+    wrong = outcome_of("dists", perceptual_weights / BACKBONES["lpips"])
+    with pytest.raises(ValueError, match="does not hold the weights of torchvision's backbone of dists"):
+        wrong.measure(torch.zeros(1, 3, 32, 32), torch.zeros(3, 32, 32).double())
+
+
+def test_perceptual_outcomes_are_torchmetrics_own(perceptual_weights, rng, monkeypatch):
+    """Through its own public functions, which find the backbone in torch's cache."""
+    from torchmetrics.functional.image import (
+        deep_image_structure_and_texture_similarity,
+        learned_perceptual_image_patch_similarity,
+    )
+
+    hub = perceptual_weights.parent / "hub"
+    hub.mkdir(exist_ok=True)
+    if not (hub / "checkpoints").exists():
+        (hub / "checkpoints").symlink_to(perceptual_weights)
+    clean = torch.from_numpy(rng.random((3, 48, 48)))
+    rows = (clean + torch.from_numpy(rng.normal(0, 0.1, (2, 3, 48, 48)))).clamp(0, 1)
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(hub))
+    try:
+        targets = clean.expand_as(rows).float()
+        theirs = {
+            "lpips": learned_perceptual_image_patch_similarity(rows.float(), targets, "alex", "none", normalize=True),
+            "dists": deep_image_structure_and_texture_similarity(rows.float(), targets, "none"),
+        }
+    finally:
+        torch.hub.set_dir(before)
+    for name, values in theirs.items():
+        ours = outcome_of(name, perceptual_weights).measure(rows, clean)
+        assert ours.tolist() == pytest.approx(values.tolist(), rel=1e-4)
+    assert torch.hub.get_dir() == before

@@ -88,7 +88,7 @@ def test_multirun_goes_on_after_a_failure_and_says_so(command):
         (["donors=folder", "donors.path=nowhere"], "nowhere"),
         (["task=sr_x4"], "choose a task of scale 1"),
         (["engine=magic"], "engine: got 'magic', expected one of auto, cone, crop, full"),
-        (["outcome=lpips"], "outcome: got 'lpips', expected one of psnr"),
+        (["outcome=pnsr"], "Unknown outcome 'pnsr'; one of psnr, psnr_8bit"),
         (["task=1"], "there is no task '1'; nearest: "),
         (["scene=[1,2]"], "there is no scene '[1"),
         (["~scene=3"], "~scene takes a group away"),
