@@ -50,6 +50,7 @@ def paths(
     progress: Progress = lambda done, total, text: None,
     *,
     others: Sequence[np.ndarray] = (),
+    cheap: int = 0,
 ) -> tuple[Measurement, Paths]:
     """Measure a cell's map, and split its effects by path.
 
@@ -59,6 +60,7 @@ def paths(
         progress: called with draws done, draws wanted, and the stage.
         others: clean images (H, W, 3) uint8; those as large as the scene's give their pooled values, on average, to a
             network whose outcome is set beside its own.
+        cheap: draws per block of the levels, of which the first are those of the rule; fewer than these: as many.
 
     Returns:
         The measurement of the real network, and the split.
@@ -78,7 +80,7 @@ def paths(
     split = _Split(bench, levels, root, progress)
     blocks = [block for block, draws in measured.draws.items() if len(draws)]
     effects = np.stack([measured.draws[block] for block in blocks])
-    pixels, first_order = _along_pixels(split, blocks, effects)
+    pixels, first_order = _along_pixels(split, blocks, effects, max(cheap, effects.shape[1]))
     distance = ring_distance(cell.scene.grid, cell.scene.roi)[blocks]
     sampled = _sample(distance, cell.options.seed) if levels.pools else np.empty(0, np.int64)
     alone, released = _by_forwards(split, [blocks[place] for place in sampled], effects.shape[1])
@@ -153,11 +155,11 @@ def _reads_on(levels: Levels, ref: object) -> bool:
     return ref in levels.frozen.program.steps
 
 
-def _along_pixels(split: _Split, blocks: list[int], effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the draws along the pixels, (m, n), and what each pool adds to first order, (m, n, pools), in dB."""
-    levels, (many, draws) = split.levels, effects.shape
+def _along_pixels(split: _Split, blocks: list[int], effects: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return draws along the pixels, (m, draws), and what each pool adds to first order, (m, draws, pools), in dB."""
+    levels, many = split.levels, len(blocks)
     if levels.frozen is levels.exact:  # nothing mixes the whole image: the draws are all along the pixels
-        return effects, np.zeros((many, draws, 0))
+        return effects, np.zeros((*effects.shape, 0))
     names = [f"pool{index:03d}" for index in range(len(levels.pools))]
 
     def unit(block: int) -> dict[str, np.ndarray]:

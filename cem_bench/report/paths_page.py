@@ -21,9 +21,10 @@ from cem_bench.report.columns import in_file, signed, signed_estimate
 from cem_bench.report.render import Markdown, render
 from cem_bench.stats.blocks import BlockTable, block_table
 from cem_bench.stats.decay import decay
-from cem_bench.stats.estimates import t_interval
+from cem_bench.stats.estimates import Estimate, t_interval
 from cem_bench.stats.halves import halves
-from cem_bench.stats.verdicts import NAMES
+from cem_bench.stats.levels import two_level
+from cem_bench.stats.verdicts import NAMES, decide, p_values
 from cem_bench.store.files import write_atomically
 from cem_bench.store.maps import EffectMap
 from cem_bench.store.outcomes import facts_of
@@ -31,6 +32,7 @@ from cem_bench.store.paths import Paths
 
 COLOURS = {"total": "0.25", "along the pixels": "#2e5fa3", "through the pools": "#c1272d"}
 Z95 = 1.959964
+BY_LEVELS = "total, by levels"
 RINGS = ("0 to 8", "8 to 16", "16 to 32", "32 to 64", "over 64")
 
 
@@ -46,6 +48,14 @@ def verdicts_of(paths: Paths) -> dict[str, BlockTable]:
     }
 
 
+def by_levels(paths: Paths) -> tuple[Estimate, np.ndarray] | None:
+    """Return the total effects by both levels and their verdicts; None without more cheap draws than real ones."""
+    if paths.cheap.shape[1] <= paths.effects.shape[1]:
+        return None
+    estimate = two_level(paths.effects, paths.cheap)
+    return estimate, decide(p_values(estimate, paths.tol), correction=paths.correction)  # pyright: ignore[reportArgumentType]
+
+
 def blocks_of(paths: Paths) -> pd.DataFrame:
     """Return one row per block and path: effect, interval, verdict, in dB."""
     parts = []
@@ -53,6 +63,11 @@ def blocks_of(paths: Paths) -> pd.DataFrame:
         columns = {"block": table.block, "distance_px": paths.distance, "path": path, "n": table.n}
         columns |= {"effect_db": table.mean, "effect_db_low": table.low, "effect_db_high": table.high}
         parts.append(pd.DataFrame(columns | {"verdict": [NAMES[int(code)] for code in table.verdict]}))
+    if (levels := by_levels(paths)) is not None:
+        estimate, verdicts = levels
+        columns = {"block": paths.blocks, "distance_px": paths.distance, "path": BY_LEVELS, "n": paths.cheap.shape[1]}
+        columns |= {"effect_db": estimate.mean, "effect_db_low": estimate.low, "effect_db_high": estimate.high}
+        parts.append(pd.DataFrame(columns | {"verdict": [NAMES[int(code)] for code in verdicts]}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -66,12 +81,19 @@ def sums_of(paths: Paths) -> pd.DataFrame:
         row = {"path": path, **table.counts(), "sum_db": total}
         row |= {"sum_db_low": total - Z95 * error, "sum_db_high": total + Z95 * error}
         rows.append(row | {"sizes_db": float(sizes.sum())})
+    if (levels := by_levels(paths)) is not None:
+        estimate, verdicts = levels
+        total, error = float(estimate.mean.sum()), float(np.sqrt(np.square(estimate.error).sum()))
+        counts = {name: int((verdicts == code).sum()) for code, name in NAMES.items()}
+        row = {"path": BY_LEVELS, **counts, "sum_db": total}
+        rows.append(row | {"sum_db_low": total - Z95 * error, "sum_db_high": total + Z95 * error})
     return pd.DataFrame(rows)
 
 
 def rings_of(paths: Paths) -> pd.DataFrame:
     """Return one row per ring: mean size by path, and of the sampled blocks the interaction with its interval, dB."""
     rows, ring = [], np.digitize(paths.distance, (8, 16, 32, 64), right=True)
+    real = paths.effects.shape[1]
     few = paths.alone.shape[1]
     for index, name in enumerate(RINGS):
         inside = ring == index
@@ -80,8 +102,8 @@ def rings_of(paths: Paths) -> pd.DataFrame:
         row: dict[str, Any] = {"ring": name, "blocks": int(inside.sum())}
         for path, draws in paths.of_path().items():
             row[f"{path.replace(' ', '_')}_db"] = float(halves(dict(enumerate(draws[inside]))).size.mean())
-        row["left_by_pixels"] = _left(paths.effects[inside], paths.pixels[inside])
-        row["left_by_adjoint"] = _left(paths.effects[inside], (paths.pixels + paths.first_order.sum(axis=2))[inside])
+        row["left_by_pixels"] = _left(paths.effects[inside], paths.pixels[inside][:, :real])
+        row["left_by_adjoint"] = _left(paths.effects[inside], paths.cheap[inside][:, :real])
         sampled = ring[paths.sampled] == index
         if sampled.any():
             alone, pooled = paths.alone[sampled], paths.pooled[paths.sampled][sampled][:, :few]
@@ -196,6 +218,7 @@ def page_of(paths: Paths, record: Mapping[str, Any], command: str) -> str:
         under_others=f"{paths.under_others:.3f}" if np.isfinite(paths.under_others) else "",
         others=paths.others,
         draws=paths.effects.shape[1],
+        cheap=paths.cheap.shape[1],
         few=paths.alone.shape[1],
         mixes=bool(paths.pools or paths.unknown),
         command=command,

@@ -129,8 +129,13 @@ def replay_fixed(
 ) -> Outcome:
     """Replay the same number of draws for every block, with verdicts."""
     ends = interval(draws, labels, 1 - level, count=1 if labels is None else 1 + int(labels.max()))
-    verdict = _decide_runs(p_values(ends, tol), level)
-    return Outcome(np.full(ends.mean.shape, draws.shape[-1]), ends.mean, _covers(ends, truth), verdict)
+    return replay_estimate(ends, truth, tol=tol, level=level)
+
+
+def replay_estimate(estimate: Estimate, truth: Array, *, tol: float = 0.01, level: float = 0.05) -> Outcome:
+    """Replay verdicts on estimates of (runs, blocks) that were made of the same number of draws."""
+    verdict = _decide_runs(p_values(estimate, tol), level)
+    return Outcome(np.full(estimate.mean.shape, estimate.n), estimate.mean, _covers(estimate, truth), verdict)
 
 
 def replay_sequential(

@@ -19,8 +19,8 @@ class Paths:
         blocks: (m,) flat index of those that can reach the ROI.
         distance: (m,) of each of them to the ROI, clean pixels.
         effects: (m, n) draws of the real network, dB.
-        pixels: (m, n) the same draws with every mixing op at its clean value, dB.
-        first_order: (m, n, pools) what each pool adds, by the adjoint, dB.
+        pixels: (m, N) the same draws with every mixing op at its clean value, and more of them, dB.
+        first_order: (m, N, pools) what each pool adds, by the adjoint, dB.
         pools: name of each pool, in the order in which they run.
         unknown: mixing ops without an adjoint part.
         sampled: (s,) places in `blocks` where the following were measured by forwards.
@@ -53,8 +53,13 @@ class Paths:
     @property
     def pooled(self) -> np.ndarray:
         """(m, n) what goes through the pools: the real network's draw less the one along the pixels, dB."""
-        return self.effects - self.pixels
+        return self.effects - self.pixels[:, : self.effects.shape[1]]
+
+    @property
+    def cheap(self) -> np.ndarray:
+        """(m, N) draws by the adjoint level, dB: along the pixels, and every pool to first order."""
+        return self.pixels + self.first_order.sum(axis=2)
 
     def of_path(self) -> Mapping[str, np.ndarray]:
-        """Return the draws by path, (m, n) dB each."""
+        """Return the draws by path, (m, n) dB each, (m, N) along the pixels."""
         return {"total": self.effects, "along the pixels": self.pixels, "through the pools": self.pooled}

@@ -121,6 +121,16 @@ def test_what_cannot_be_split_is_refused(scene, pool, tiny, rule, options, word)
         paths(cell, None)
 
 
+def test_more_draws_of_the_levels_narrow_the_intervals(gated: Cell):
+    _, split = paths(gated, None, cheap=24)
+    assert split.pixels.shape == (len(split.blocks), 24)
+    assert split.pooled.shape == split.effects.shape
+    table = blocks_of(split)
+    width = (table["effect_db_high"] - table["effect_db_low"]).groupby(table["path"]).median()
+    assert width["total, by levels"] < 0.7 * width["total"]
+    assert "total, by levels" in set(sums_of(split)["path"])
+
+
 def test_pools_of_other_photographs_are_set_beside_the_own(gated: Cell):
     photograph = np.full((60, 70, 3), 200, np.uint8)
     _, split = paths(gated, None, others=[photograph, photograph[:40]])

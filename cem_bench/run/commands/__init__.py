@@ -129,6 +129,7 @@ def validity(
 def paths(
     context: typer.Context,
     overrides: Annotated[list[str], typer.Argument(help="of one cell, as model=RCAN_DN_ca scene=coffee")],
+    cheap: Annotated[int, typer.Option(help="draws per block of the cheap levels; 0: as many as of the network")] = 0,
 ) -> None:
     """Split a map by path: along the pixels, through what is pooled over the whole image, and pool by pool.
 
@@ -137,7 +138,7 @@ def paths(
     from cem_bench.run.commands.paths import write_paths
 
     try:
-        files = write_paths([*overrides, *context.args])
+        files = write_paths([*overrides, *context.args], cheap=cheap)
     except (ValueError, OSError, RuntimeError) as error:
         raise _stop(error) from error
     typer.echo("\n".join(str(path) for path in files))

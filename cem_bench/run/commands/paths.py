@@ -20,11 +20,12 @@ from cem_bench.run.publish import progress_bar
 RULE = ["sampling=uniform", "sampling.n=8"]
 
 
-def write_paths(overrides: list[str]) -> list[Path]:
+def write_paths(overrides: list[str], *, cheap: int = 0) -> list[Path]:
     """Compose the cell, measure what is missing, split it, and write.
 
     Args:
         overrides: of the cell, as on the command line.
+        cheap: draws per block of the cheap levels.
 
     Returns:
         The files written.
@@ -41,10 +42,11 @@ def write_paths(overrides: list[str]) -> list[Path]:
     cell = build_cell(config)
     with progress_bar(f"{cell.model.name} on {cell.scene.name}") as progress:
         others = [read_rgb(locate(source)) for source in SHIPPED if source != cell.scene.source]
-        measured, split = paths(cell, Path(config.output) / "store", progress, others=others)
+        measured, split = paths(cell, Path(config.output) / "store", progress, others=others, cheap=cheap)
     shown = cell.scene.source.startswith("skimage:")  # pictures of other images stay out of what is written
     image = cell.scene.clean if shown else np.full_like(cell.scene.clean, 128)
     look = Look.of(cell.degradation.task, cell.options.outcome, config.palette)
     figure = figure_of(split, (image, cell.scene.roi), look)
     folder = Path(config.output) / "paths" / f"{cell.model.name}_{cell.scene.name}"
-    return write_paths_page(folder, split, figure, measured.record, f"python -m cem_bench paths {' '.join(overrides)}")
+    command = " ".join(["python -m cem_bench paths", *overrides, *([f"--cheap {cheap}"] if cheap else [])])
+    return write_paths_page(folder, split, figure, measured.record, command)
