@@ -34,7 +34,7 @@ def slopes_of(
         refs: the values.
 
     Returns:
-        By value, flat, float64; without those that the outcome does not depend on.
+        By value, flat, float64; without those that the outcome does not depend on, or not smoothly (a deviation of 0).
 
     Raises:
         RuntimeError: where an op between them and the output has no derivative, or memory runs out.
@@ -44,7 +44,8 @@ def slopes_of(
         if not number.requires_grad:
             return {}
         slopes = torch.autograd.grad(number, list(zeros.values()), allow_unused=True)
-    return {ref: slope.flatten().double() for ref, slope in zip(zeros, slopes, strict=True) if slope is not None}
+    known = {ref: slope.flatten().double() for ref, slope in zip(zeros, slopes, strict=True) if slope is not None}
+    return {ref: slope for ref, slope in known.items() if bool(slope.isfinite().all())}
 
 
 def _forward(

@@ -238,7 +238,7 @@ class ConeEngine:
         return result
 
     def rows_for(self, cone: Cone) -> int:
-        """Batch rows whose activations fit into the memory granted, by the largest value of the cone."""
+        """Batch rows that the record takes and whose activations fit into the memory granted, by the largest value."""
         size = self._dtype.itemsize
         layouts = self.program.layouts
         largest = max(prod(layouts[ref].shape(1, region)) for ref, region in cone.regions.items())
@@ -246,7 +246,7 @@ class ConeEngine:
         if self.observation.device.type == "cpu":
             few = max(1, min(FEWEST_ROWS, MAPPED_BYTES // (size * largest)))
             rows = min(rows, max(few, CACHE_BYTES // (size * largest)))
-        return rows
+        return min(self._cap, rows)
 
     def first_difference(self, block: Rect, patches: Tensor) -> str:
         """Name the first op whose value differs from a run of all ops on everything the ROI wants."""

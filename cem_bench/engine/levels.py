@@ -156,6 +156,6 @@ class Levels:
         Args:
             first: 0 for the network itself, `len(pools)` for all held.
         """
-        held = list(self.exact.program.mixed)
-        place = held.index(self.pools[first]) if first < len(self.pools) else len(held)
-        return self.exact.holding(frozenset(held[:place]))
+        own = [ref for ref in self.exact.program.mixed if ref in self.frozen.program.steps]
+        place = 0 if first == 0 else own.index(self.pools[first]) if first < len(self.pools) else len(own)
+        return self.exact.holding(frozenset(own[:place]))

@@ -99,8 +99,9 @@ def test_the_adjoint_is_exact_where_all_behind_the_pools_is_linear(statistic: st
     assert torch.allclose(pixels + added.sum(dim=1), effects, rtol=1e-4, atol=1e-5)
 
 
-def test_parts_of_the_pools_are_what_releasing_one_after_the_other_gives() -> None:
-    engine = cone(Pooled("variance").eval(), image(1, 3, *SIDE), ROI)
+@pytest.mark.parametrize("statistic", ["variance", "normalised product"])
+def test_parts_of_the_pools_are_what_releasing_one_after_the_other_gives(statistic: str) -> None:
+    engine = cone(Pooled(statistic).eval(), image(1, 3, *SIDE), ROI)
     levels, patches = Levels.of(engine, lambda rows: summed(rows)[0]), image(2, 4, 3, 2, 3)
     _, added = levels.outputs(FAR, patches)
     values = [summed(levels.releasing(first).outputs(FAR, patches)) for first in range(3)]
@@ -169,6 +170,31 @@ def test_pools_of_other_images_are_their_mean() -> None:
     assert given is not None
     assert float((given - plain).abs().max()) <= 1e-5
     assert float((plain - own).abs().max()) > 1e-4
+
+
+def test_released_from_the_first_pool_on_a_network_is_itself_whatever_is_held_without_a_sum() -> None:
+    class Largest(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * x.amax((2, 3), keepdim=True))
+
+    engine = cone(Largest("mean").eval(), image(1, 3, *SIDE), ROI)
+    levels = Levels.of(engine, lambda rows: summed(rows)[0])
+    assert len(engine.program.mixed) == 3
+    assert len(levels.pools) == 2
+    assert levels.releasing(0) is engine
+    patches = image(2, 2, 3, 2, 3)
+    assert torch.equal(levels.releasing(2).outputs(FAR, patches), levels.frozen.outputs(FAR, patches))
+
+
+def test_a_network_bound_to_one_row_goes_one_row_at_a_time() -> None:
+    net, observation, patches = Pooled("mean").eval(), image(1, 3, *SIDE), image(2, 3, 3, 2, 3)
+    alone = prepare(net, observation, ROI, kind="cone", one_row=True)
+    assert isinstance(alone, ConeEngine)
+    outputs, added = Levels.of(alone, lambda rows: summed(rows)[0]).outputs(FAR, patches)
+    expected, parts = Levels.of(cone(net, observation, ROI), lambda rows: summed(rows)[0]).outputs(FAR, patches)
+    assert alone.rows_for(alone.program.everything) == 1
+    assert torch.allclose(outputs, expected, atol=1e-6)
+    assert torch.allclose(added, parts, atol=1e-5)
 
 
 def test_an_op_that_mixes_positions_without_a_known_sum_is_held_and_has_no_first_order_part() -> None:
