@@ -248,7 +248,7 @@ def _printed(table: pd.DataFrame, estimate: str) -> pd.DataFrame:
 def _cell(value: Any, *, with_sign: bool) -> Any:
     if not isinstance(value, float):
         return value
-    return Markdown("-" if not np.isfinite(value) else signed(value) if with_sign else f"{value:.3g}")
+    return Markdown("-" if not np.isfinite(value) else signed(value) if with_sign else f"{value:#.3g}")
 
 
 def write_paths_page(folder: Path, paths: Paths, figure: Figure, record: Mapping[str, Any], command: str) -> list[Path]:
