@@ -36,10 +36,10 @@ from cem_bench.measuring.measure import measure
 from cem_bench.models.model import as_model
 from cem_bench.sampling.rules import Uniform
 from cem_bench.store import draws as store_draws
+from cem_bench.store.audit import walk
 from cem_bench.store.draws import DamagedError, Store, read_rows
 from cem_bench.store.files import write_atomically
 from cem_bench.store.leases import BusyError
-from cem_bench.store.verify import walk
 
 TABLE = Path(__file__).resolve().parents[1] / "results" / "reliability" / "faults.csv"
 FORK = multiprocessing.get_context("fork")  # a child in milliseconds, so that hundreds of kills take minutes

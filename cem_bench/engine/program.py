@@ -19,7 +19,7 @@ from cem_bench.engine.base import EngineError
 from cem_bench.engine.cost import Cost
 from cem_bench.engine.fuse import fused
 from cem_bench.engine.layout import Layout
-from cem_bench.engine.rules import RULES, step_for
+from cem_bench.engine.op_rules import RULES, step_for
 from cem_bench.engine.trace import NotTraceable, Ref, trace
 from cem_bench.inputs.geometry import Rect, hull
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cem_bench.measuring.cell import Cell
 from cem_bench.store.draws import Limits, Store, run_key
-from cem_bench.store.memory import MemoryStore
+from cem_bench.store.in_memory import MemoryStore
 
 log = logging.getLogger(__name__)
 REMEDY = "give it a name of your own, as_model(..., identity='mine-1') or model.identity=mine-1"

@@ -26,11 +26,11 @@ from cem_bench.report.earlier import read_table
 from cem_bench.report.experiment import CONF, Experiment
 from cem_bench.report.packed import pack, steps
 from cem_bench.report.render import asset, embedded, render_html
+from cem_bench.store.audit import root_over
 from cem_bench.store.cells import StoredCell
 from cem_bench.store.manifest import read_identity
 from cem_bench.store.outcomes import OutcomeFacts
 from cem_bench.store.shards import rows_root
-from cem_bench.store.verify import root_over
 
 LIMIT_BYTES = 5_000_000
 FINE = 100  # steps per tol: a draw is shown to a hundredth of what counts as none

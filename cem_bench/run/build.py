@@ -79,7 +79,7 @@ def build_model(config: DictConfig, degradation: Degradation | None = None) -> M
 
 def _zoo_model(config: DictConfig, degradation: Degradation | None) -> Model:
     from cem_bench.models.model import as_model
-    from cem_bench.run.levels import check_level, options_under
+    from cem_bench.run.strength import check_level, options_under
     from model_zoo.cards import computation
 
     card = model_zoo.card(config.name)

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from cem_bench.report.reprinted import table_damage
 from cem_bench.run.build import build_cell, register
 from cem_bench.run.compose import composed
+from cem_bench.store.audit import Walk, walk
 from cem_bench.store.draws import read_rows
 from cem_bench.store.entries import STORED_KEYS
 from cem_bench.store.files import inside
 from cem_bench.store.manifest import Damage, DamagedError, read_identity
-from cem_bench.store.verify import Walk, walk
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _sample(output: Path, experiment: str, sample: int, sample_seed: int) -> lis
 
 def _remake(path: Path, experiment: str, draws: pd.DataFrame) -> tuple[int, float, list[str]]:
     """Make draws of one entry again; return how many, the largest difference, and a line for each that is wrong."""
-    from cem_bench.measuring.verify import remake
+    from cem_bench.measuring.remake import remake
 
     register()
     entry = json.loads(path.read_bytes())

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from cem_bench.engine.choose import KINDS
-from cem_bench.engine.rules import RULES
+from cem_bench.engine.op_rules import RULES
 from cem_bench.engine.trace import _MAKERS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "engines.md").read_text()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +33,28 @@ def test_functions_and_files_are_short():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_lines(node) > LINES_OF_BODY:
                 long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {body_lines(node)} lines of body")
     assert long == []
+
+
+def test_a_module_name_means_one_thing():
+    rooms: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "cem_bench").rglob("*.py")):
+        rooms.setdefault(path.name, set()).add(str(path.relative_to(ROOT / "cem_bench")))
+    twice = {name: places for name, places in rooms.items() if len(places) > 1 and not name.startswith("__")}
+    # the probes of a validity page, and the command that asks for them
+    assert twice == {"validity.py": {"measuring/validity.py", "run/commands/validity.py"}}
+
+
+def test_the_help_is_there_at_once():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "cem_bench", "--help"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "python -m cem_bench" in text
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 2  # s of CPU, as promised
+
+
+def test_what_is_not_set_is_no_text():
+    assert [path.relative_to(ROOT) for path in sources() if "is-not-set" in path.read_text()] == []
 
 
 def test_hydra_is_used_by_its_public_interface():

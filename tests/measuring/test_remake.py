@@ -11,7 +11,7 @@ from cem_bench.inputs.donors import DonorPool
 from cem_bench.inputs.scene import Scene
 from cem_bench.measuring.cell import Cell, Options
 from cem_bench.measuring.measure import measure
-from cem_bench.measuring.verify import remake
+from cem_bench.measuring.remake import remake
 from cem_bench.models.model import as_model
 from cem_bench.sampling.rules import Uniform
 

@@ -12,10 +12,10 @@ import pytest
 from made_runs import flip, shard, unit, work
 
 from cem_bench.store.archive import keep
+from cem_bench.store.audit import walk
 from cem_bench.store.draws import Store
 from cem_bench.store.files import write_atomically
 from cem_bench.store.sums import SUMS
-from cem_bench.store.verify import walk
 
 
 def measured(output: Path) -> Store:
