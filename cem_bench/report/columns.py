@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,8 +102,10 @@ def in_unit(title: str, outcome: OutcomeFacts) -> str:
     return title if text == title or text.startswith("PSNR") else f"{text}, {outcome.unit}"
 
 
-UNITS = {facts.suffix: facts.unit for facts in FACTS.values()}
-OF_EFFECTS = re.compile(rf"(?!psnr|observed_psnr)(\w+?)({'|'.join(UNITS)})(_low|_high|)")
+IN_DB = re.compile(r"(?!psnr|observed_psnr)(\w+?)_db(_low|_high|)")
+# columns of effects in tables of a report, by their names without `_db`
+EFFECTS = ("min", "max", "size", "peak", "far_mass", "net_mass", "positive_mass", "negative_mass", "first", "second")
+IN_UNIT = re.compile(rf"({'|'.join(EFFECTS)})(_[a-z0-9_]+?)(_low|_high|)")
 
 
 def in_file(table: pd.DataFrame, outcome: OutcomeFacts) -> pd.DataFrame:
@@ -112,21 +115,23 @@ def in_file(table: pd.DataFrame, outcome: OutcomeFacts) -> pd.DataFrame:
         table: of a report, in which columns of effects end in `_db` whatever the outcome.
         outcome: whose unit they have.
     """
-    return _ending(table, outcome.suffix)
+    return _renamed(table, IN_DB, lambda match: f"{match[1]}{outcome.suffix}{match[2]}")
 
 
 def from_file(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of a file as `in_file` took it, with the unit of its effects in `attrs`."""
-    ends = {match[2] for match in map(OF_EFFECTS.fullmatch, map(str, table)) if match}
-    table = _ending(table, PSNR.suffix)
-    table.attrs["unit"] = UNITS[ends.pop()] if len(ends) == 1 else PSNR.unit
+    """Return a table of a report's file as `in_file` took it, with the unit of its effects in `attrs`."""
+    ends = {match[2] for match in map(IN_UNIT.fullmatch, map(str, table)) if match}
+    units = {facts.suffix: facts.unit for facts in FACTS.values()}
+    table = _renamed(table, IN_UNIT, lambda match: f"{match[1]}{PSNR.suffix}{match[3]}")
+    named = table["unit"].iloc[0] if "unit" in table and len(table) else None  # in cells.csv, where it is not dB
+    table.attrs["unit"] = named or " or ".join(units.get(end, end.strip("_")) for end in sorted(ends)) or PSNR.unit
     return table
 
 
-def _ending(table: pd.DataFrame, end: str) -> pd.DataFrame:
+def _renamed(table: pd.DataFrame, pattern: re.Pattern[str], name_of: Callable[[re.Match[str]], str]) -> pd.DataFrame:
     def renamed(name: object) -> str:
-        match = OF_EFFECTS.fullmatch(str(name))
-        return f"{match[1]}{end}{match[3]}" if match else str(name)
+        match = pattern.fullmatch(str(name))
+        return name_of(match) if match else str(name)
 
     table = table.rename(columns=renamed)
     return table.assign(quantity=table["quantity"].map(renamed)) if "quantity" in table else table

@@ -32,7 +32,7 @@ from cem_bench.run.publish import publish, summary_table
 from cem_bench.sampling.rules import Request
 from cem_bench.store.cells import read_cells
 from cem_bench.store.draws import run_key
-from cem_bench.store.outcomes import FACTS, facts_of
+from cem_bench.store.outcomes import FACTS, OutcomeFacts, facts_of
 from model_zoo.compat import basicsr
 
 OTHERS = ["ssim", "mae"]
@@ -172,17 +172,19 @@ def test_a_report_names_the_unit_everywhere(cell: Cell, name: str, tmp_path):
         assert path.name == "paired.csv" or again.attrs["unit"] == facts.unit
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_table_in_another_unit_is_read_as_it_was(name):
-    facts = facts_of(name)
+@pytest.mark.parametrize("unit", ["SSIM", "levels", "JND (own)"])
+def test_a_table_in_another_unit_is_read_as_it_was(unit):
+    facts = OutcomeFacts("mine.own", unit, True, 0.1, "an outcome of somebody's own")
     table = pd.DataFrame({"quantity": ["size_db", "r50_px"], "psnr_roi_db": 1.0, "size_db": 2.0, "size_db_low": 3.0})
     filed = in_file(table, facts)
     assert list(filed) == ["quantity", "psnr_roi_db", f"size{facts.suffix}", f"size{facts.suffix}_low"]
     assert list(filed["quantity"]) == [f"size{facts.suffix}", "r50_px"]
     again = from_file(filed)
     pd.testing.assert_frame_equal(again, table)
-    assert again.attrs["unit"] == facts.unit
+    assert again.attrs["unit"] == {"JND (own)": "jnd_own"}.get(unit, unit)
     assert list(in_file(table, facts_of("psnr"))) == list(table)
+    assert from_file(table).attrs["unit"] == "dB"
+    assert from_file(filed.assign(unit=unit)).attrs["unit"] == unit
 
 
 def test_outcomes_of_two_units_share_no_report(cell: Cell, tmp_path):
