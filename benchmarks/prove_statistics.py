@@ -136,7 +136,7 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
 
 
 def errors_panel(axis: Axes, table: pd.DataFrame, colours: Mapping[str, Any]) -> None:
-    """Draw wrong blocks against draws, a colour a rule and a marker a map."""
+    """Draw wrong blocks against draws, a colour per rule and a marker per map."""
     names = list(dict.fromkeys(table["map"]))
     markers = markers_of(names)
     for row in table.to_dict("records"):
@@ -145,7 +145,7 @@ def errors_panel(axis: Axes, table: pd.DataFrame, colours: Mapping[str, Any]) ->
     for name in names:
         axis.plot([], [], linestyle="none", marker=markers[name], color="0.3", markersize=4, label=name)
     axis.axvline(0.5, color="0.3", lw=0.8, ls="--")
-    axis.set(xlabel="draws / draws of the paper rule", ylabel="missed + falsely coloured\nblocks a run", xscale="log")
+    axis.set(xlabel="draws / draws of the paper rule", ylabel="missed + falsely coloured\nblocks per run", xscale="log")
     axis.set_xticks([0.5, 1, 2, 5], labels=["0.5", "1", "2", "5"])
     axis.minorticks_off()
     axis.set_ylim(0, None)

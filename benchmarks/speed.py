@@ -128,13 +128,18 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
         for kind in kinds:
             points = [(row["value"], row["ms_a_draw"]) for row in cost if row["what"] == kind]
             axes[kind].plot(*zip(*points, strict=True), "o-", color=REACHED)
-            axes[kind].set(xlabel=kind.replace(" (", "\n("), ylabel="ms a draw")
+            axes[kind].set(xlabel=per(kind).replace(" (", "\n("), ylabel="ms per draw")
             axes[kind].set_ylim(0, 1.15 * max(cost for _, cost in points))
         save_figure(drawing, OUT / "benchmark")
 
 
+def per(kind: str) -> str:
+    """Return what a cost grows with as it is printed: the table has always said "draws a block"."""
+    return kind.replace(" a block", " per block")
+
+
 def ratios(axis: Axes, rows: list[dict[str, Any]]) -> None:
-    """Draw a bar a scene with its number, and its target."""
+    """Draw a bar per scene with its number, and its target."""
     names = ["{network}, {task} {input_px} px, {engine} {precision}".format(**row) for row in rows]
     colours = [REACHED if row["met"] == "yes" else "#c9a227" for row in rows]
     axis.barh(names, [row["ratio"] for row in rows], color=colours, height=0.7)
@@ -153,7 +158,7 @@ def ratios(axis: Axes, rows: list[dict[str, Any]]) -> None:
     axis.tick_params(axis="y", labelsize=6)
     axis.grid(visible=False, axis="y")
     axis.invert_yaxis()
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
 def page(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]]) -> str:
@@ -164,7 +169,7 @@ def page(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]]) -
         cost: of growth.csv.
     """
     growth = [
-        {"cost of a draw by": row["what"], "value": row["value"], "ms": f"{row['ms_a_draw']:.3g}"} for row in cost
+        {"cost of a draw by": per(row["what"]), "value": row["value"], "ms": f"{row['ms_a_draw']:.3g}"} for row in cost
     ]
     return render(
         "speed",
@@ -196,7 +201,7 @@ def printed(row: Mapping[str, Any]) -> dict[str, str]:
 def main() -> int:
     """Run all scenes (or those asked for), then write tables, figure and page; 1 if a scene could not be measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help="networks to measure anew; default all")
+    parser.add_argument("--only", nargs="*", help="networks to measure anew, none: figure and page alone; default all")
     parser.add_argument("--resume", action="store_true", help="keep the rows that are there, measure what is missing")
     parser.add_argument("--changed", action="store_true", help="as --resume, but measure anew what an older engine did")
     options = parser.parse_args()
