@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks import hostile_answers as answers
 from benchmarks import hostile_calls as calls
 from benchmarks import hostile_paths as paths
 from benchmarks import hostile_sizes as sizes
@@ -197,27 +196,6 @@ BATTERY = [
             "shrunk borders": (lambda: nn.Conv2d(3, 3, 5), REFUSED),
             "twice the size": (lambda: lambda x: F.interpolate(x, scale_factor=2.0), REFUSED),
             "half precision": lambda: lambda x: (x * 0.5).half(),
-        },
-    ),
-    *_of(
-        "answers that change",
-        {
-            "one memory for every answer": answers.OneBuffer,
-            "two memories in turn": lambda: answers.OneBuffer(2),
-            "a part of one memory": lambda: answers.OneBuffer(1, part=True),
-            "answers that hide their differences": (_features(answers.agreeable), REFUSED),
-        },
-    ),
-    *_of(
-        "looks where it runs",
-        {
-            "a level from a thread": _features(answers.from_thread),
-            "mapped over rows": _features(answers.over_rows),
-            "another outside of inference": _features(answers.outside_inference),
-            "far only inside of inference": _features(answers.outside_inference_far),
-            "far only where nobody counts": _features(answers.by_version),
-            "a copy that is another": (answers.Copied, REFUSED),
-            "the clock": (_features(answers.by_clock), REFUSED),
         },
     ),
     *_of(

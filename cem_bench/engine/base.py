@@ -72,14 +72,6 @@ def exact_arithmetic() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
-def own_values(answer: Tensor) -> Tensor:
-    """Return a network's answer as a plain float32 tensor in memory of its own.
-
-    A network may hand out the same memory every time, or a type of tensor that computes otherwise.
-    """
-    return torch.empty(answer.shape, dtype=torch.float32, device=answer.device).copy_(answer.as_subclass(torch.Tensor))
-
-
 def intervened(observation: Tensor, block: Rect, patches: Tensor) -> Tensor:
     """Return copies of the observation with each patch pasted into the block, (n, 3, h, w)."""
     rows = observation.expand(len(patches), *observation.shape).clone()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cem_bench.engine.agree import other_images
-from cem_bench.engine.base import PRECISIONS, Engine, EngineError, exact_arithmetic, intervened, own_values
+from cem_bench.engine.base import PRECISIONS, Engine, EngineError, exact_arithmetic, intervened
 from cem_bench.engine.cone import TOLERANCE, ConeEngine
 from cem_bench.engine.crop import CropEngine
 from cem_bench.engine.full import FullEngine
@@ -184,7 +184,7 @@ def _try(engine: ConeEngine, network: nn.Module, precision: str) -> None:
     row = other_images(observation, 2)[1]
     row[wanted] = intervened(observation, block, patches[-1:])[0][wanted]
     with exact_arithmetic():
-        full = own_values(network(row[None].to(PRECISIONS[precision])))[(..., *roi.slices)]
+        full = network(row[None].to(PRECISIONS[precision]))[(..., *roi.slices)].float()
     difference = float((engine.outputs(block, patches)[-1:] - full).abs().max() / (full.abs().max() + 1e-12))
     if not difference <= TOLERANCE[precision]:
         raise EngineError(

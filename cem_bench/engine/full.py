@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cem_bench.engine.base import PRECISIONS, Untouched, check_draws, exact_arithmetic, intervened, own_values
+from cem_bench.engine.base import PRECISIONS, Untouched, check_draws, exact_arithmetic, intervened
 from cem_bench.engine.compiled import compile_network
 from cem_bench.engine.cost import Cost
 from cem_bench.engine.memory import forward_bytes
@@ -92,7 +92,7 @@ class FullEngine:
 
     def _roi(self, rows: Tensor) -> Tensor:
         whole = self._restorer(rows.to(self._dtype))
-        return own_values(whole[(..., *self.roi.slices)])
+        return whole[(..., *self.roi.slices)].float()
 
     def first_difference(self, block: Rect, patches: Tensor) -> str:
         """Name the whole network: this engine has no ops of its own."""

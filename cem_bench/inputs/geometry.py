@@ -113,9 +113,24 @@ class Grid:
         row, column = divmod(index, self.shape[1])
         return Rect(row * self.block, column * self.block, self.block, self.block)
 
+    def mask(self, index: int) -> np.ndarray:
+        """Return which pixels of its rectangle belong to block `index`, (height, width) bool: all."""
+        rect = self.rect(index)
+        return np.ones((rect.height, rect.width), bool)
+
     def overlapping(self, region: Rect) -> Iterator[int]:
         """Yield the indices of the blocks that share a pixel with `region`."""
         return (index for index in range(len(self)) if self.rect(index).intersect(region).area)
+
+    def distances(self, roi: Rect) -> np.ndarray:
+        """Return what `ring_distance` says, (blocks,) clean pixels."""
+
+        def gap(block: Rect) -> int:
+            rows = max(block.top - roi.bottom, roi.top - block.bottom, -self.block)
+            columns = max(block.left - roi.right, roi.left - block.right, -self.block)
+            return max(rows, columns) + self.block
+
+        return np.array([max(gap(self.rect(index)), 0) for index in range(len(self))])
 
 
 def ring_distance(grid: Grid, roi: Rect) -> np.ndarray:
@@ -128,10 +143,4 @@ def ring_distance(grid: Grid, roi: Rect) -> np.ndarray:
     Returns:
         (blocks,) Chebyshev distance; the blocks of ring d hold the pixels from d - block to d away from the ROI.
     """
-
-    def gap(block: Rect) -> int:
-        rows = max(block.top - roi.bottom, roi.top - block.bottom, -grid.block)
-        columns = max(block.left - roi.right, roi.left - block.right, -grid.block)
-        return max(rows, columns) + grid.block
-
-    return np.array([max(gap(grid.rect(index)), 0) for index in range(len(grid))])
+    return grid.distances(roi)

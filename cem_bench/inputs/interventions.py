@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
 from cem_bench.inputs.degradations import Bicubic, Degradation, Noise, Physics, Rain
 from cem_bench.inputs.geometry import Grid, Rect
 from cem_bench.inputs.protocol import grown, on_lattice
+from cem_bench.inputs.segments import Segments
 
 
 def pasted(degradation: Degradation, block: Rect, size: tuple[int, int]) -> Rect:
@@ -34,6 +36,24 @@ def pasted(degradation: Degradation, block: Rect, size: tuple[int, int]) -> Rect
     return on_lattice(grown(block, degradation.reach, size), degradation.lattice, size)
 
 
+def pasted_mask(degradation: Degradation, grid: Grid, index: int) -> np.ndarray:
+    """Return which pixels of what is `pasted` for a block or segment are pasted, (height, width) bool, observation px.
+
+    All of it for a block; for a segment its own pixels and those within the degradation's spread of them.
+    """
+    rect, size = grid.rect(index), (grid.height, grid.width)
+    part = pasted(degradation, rect, size)
+    mask = np.ones((part.height, part.width), bool)
+    if not isinstance(grid, Segments):
+        return mask[:: degradation.scale, :: degradation.scale]
+    mask[:] = False
+    mask[_within(rect, part).slices] = grid.mask(index)
+    beyond = max(rect.top - part.top, part.bottom - rect.bottom, rect.left - part.left, part.right - rect.right)
+    if beyond:
+        mask = ndimage.maximum_filter(mask, 2 * beyond + 1)
+    return mask[:: degradation.scale, :: degradation.scale]
+
+
 def spread_px(degradation: Degradation, grid: Grid) -> int:
     """Return how far beyond their blocks, in clean pixels, the interventions of a grid are pasted at most."""
 
@@ -45,7 +65,9 @@ def spread_px(degradation: Degradation, grid: Grid) -> int:
     return max(beyond(grid.rect(index)) for index in range(len(grid)))
 
 
-def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donors: np.ndarray) -> np.ndarray:
+def true_patches(
+    clean: np.ndarray, degradation: Degradation, block: Rect, donors: np.ndarray, mask: np.ndarray | None = None
+) -> np.ndarray:
     """Place each donor in the clean image, degrade as the rest was degraded, and take what is `pasted`.
 
     Same noise field, same rain layer, same resampling kernel reaching over the block's edge. Only a window as wide as
@@ -55,7 +77,8 @@ def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donor
         clean: (H, W, 3) uint8.
         degradation: the scene's degradation.
         block: in clean pixels, on the lattice of the scale.
-        donors: (n, b, b, 3) uint8 clean patches.
+        donors: (n, b, b, 3) uint8 clean patches, as large as the block.
+        mask: which pixels of the block the donors replace, (b, b) bool; None for all.
 
     Returns:
         (n, b', b', 3) uint8, or the larger part that the degradation spreads the donors to.
@@ -66,7 +89,8 @@ def true_patches(clean: np.ndarray, degradation: Degradation, block: Rect, donor
     part = pasted(degradation, block, size)
     window = on_lattice(grown(part, degradation.reach, size), degradation.lattice, size)
     scene = np.repeat(clean[window.slices][None], len(donors), axis=0)
-    scene[(slice(None), *_within(block, window).slices)] = donors
+    place = (slice(None), *_within(block, window).slices)
+    scene[place] = donors if mask is None else np.where(mask[..., None], donors, scene[place])
     taken = _within(part, window).scale_down(degradation.scale)
     degraded = [degradation.window(image, window, size) for image in scene]
     if isinstance(degradation, Physics) and degraded and part != window:

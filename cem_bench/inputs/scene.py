@@ -10,6 +10,7 @@ import numpy as np
 
 from cem_bench.inputs.geometry import Grid, Rect
 from cem_bench.inputs.images import locate, read_rgb, sha256_of
+from cem_bench.inputs.segments import Segments, slic_segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,8 @@ class Scene:
         roi: region of interest in clean pixels.
         block: side of a block in clean pixels.
         source: where the clean image came from.
+        segments: about how many superpixels the image outside the ROI is divided into, instead of square blocks; 0 for
+            blocks.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Scene:
     roi: Rect
     block: int = 8
     source: str = ""
+    segments: int = 0
 
     def __post_init__(self) -> None:
         """Check that image, ROI and grid fit together.
@@ -64,8 +68,18 @@ class Scene:
 
     @cached_property
     def grid(self) -> Grid:
-        """The blocks of the image."""
-        return Grid(*self.size, self.block)
+        """The blocks of the image, or its segments."""
+        blocks = Grid(*self.size, self.block)
+        if not self.segments:
+            return blocks
+        return slic_segments(self.clean, self.roi, self.block, self.segments)
+
+    @property
+    def donor_side(self) -> int:
+        """The side that donor patches need, px: that of a block, or of the largest rectangle around a segment."""
+        roi = set(self.grid.overlapping(self.roi)) if self.segments else ()
+        rects = [self.grid.rect(index) for index in range(len(self.grid)) if self.segments and index not in roi]
+        return max([self.block, *(max(rect.height, rect.width) for rect in rects)])
 
     @cached_property
     def image_sha256(self) -> str:
@@ -73,11 +87,16 @@ class Scene:
         return sha256_of(self.clean)
 
     def require_scale(self, scale: int) -> None:
-        """Check that ROI and blocks lie on the lattice of `scale`.
+        """Check that ROI and blocks (or segments) lie on the lattice of `scale`.
 
         Raises:
             ValueError: naming what is not a multiple of the scale.
         """
+        if isinstance(self.grid, Segments) and self.grid.lattice % scale:
+            raise ValueError(
+                f"Segments consist of cells of {self.grid.lattice} px, which is not a multiple of the scale {scale}: "
+                f"use blocks of {scale} or {2 * scale} px, whose cells are."
+            )
         if self.block % scale:
             raise ValueError(
                 f"Block size {self.block} is not a multiple of the scale {scale}: "
@@ -92,7 +111,13 @@ class Scene:
 
 
 def load_scene(
-    name: str, source: str, roi: tuple[int, int, int, int], *, crop: tuple[int, int, int, int] | None, block: int
+    name: str,
+    source: str,
+    roi: tuple[int, int, int, int],
+    *,
+    crop: tuple[int, int, int, int] | None,
+    block: int,
+    segments: int = 0,
 ) -> Scene:
     """Read a scene from an image file.
 
@@ -102,6 +127,7 @@ def load_scene(
         roi: row, column, height, width in pixels of the (cropped) clean image.
         crop: row, column, height, width of the part of the file to use; None for the whole.
         block: side of a block in clean pixels.
+        segments: as `Scene`.
 
     Raises:
         FileNotFoundError: if the image is not there.
@@ -113,7 +139,7 @@ def load_scene(
         if not whole.contains(part):
             raise ValueError(f"Crop {tuple(crop)} does not lie in the image {source} of {whole.height}x{whole.width}.")
         clean = np.ascontiguousarray(clean[part.slices])
-    return Scene(name, clean, rect_of(roi, "roi"), block, source)
+    return Scene(name, clean, rect_of(roi, "roi"), block, source, segments)
 
 
 def rect_of(values: Sequence[int], name: str) -> Rect:

@@ -9,8 +9,10 @@ from typing import Any
 
 from cem_bench.inputs.degradations import Degradation
 from cem_bench.inputs.donors import DonorPool, DrawKeys
+from cem_bench.inputs.images import sha256_of
 from cem_bench.inputs.interventions import spread_px
 from cem_bench.inputs.scene import Scene
+from cem_bench.inputs.segments import Segments
 from cem_bench.measuring.options import Options
 from cem_bench.measuring.outcome import Outcome, to_measure
 from cem_bench.models.model import Model
@@ -31,6 +33,19 @@ class Cell:
     pool: DonorPool
     rule: Rule
     options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        """Refuse donors and forms of intervention that segments cannot have."""
+        if not self.scene.segments:
+            return
+        if self.options.form != "true":
+            raise ValueError("The reference code knows square blocks alone: scene.segments needs intervention=lv.")
+        have, need = self.pool.patches.shape[1], self.scene.donor_side
+        if have < need:
+            raise ValueError(
+                f"Donor patches of {have}x{have} px are smaller than the largest segment, which needs {need}: cut them "
+                f"anew, as shipped_donors({need}) or donors=shipped, or divide the image into more segments."
+            )
 
     @property
     def sampling(self) -> Rule:
@@ -56,6 +71,7 @@ class Cell:
             "image_sha256": self.scene.image_sha256,
             "roi": [roi.top, roi.left, roi.height, roi.width],
             "block": self.scene.block,
+            **self._segments(),
             "degradation": describe(self.degradation),
             "intervention": {"form": self.options.form, "bgr": self.options.bgr, **self.spread()},
             "donors_sha256": self.pool.sha256,
@@ -64,6 +80,11 @@ class Cell:
             "precision": self.options.precision,
             **({"stochastic": self.options.stochastic} if self.options.stochastic else {}),
         }
+
+    def _segments(self) -> dict[str, str]:
+        """Return the hash of the segments; nothing of square blocks, whose side says all."""
+        grid = self.scene.grid
+        return {"segments_sha256": sha256_of(grid.labels)} if isinstance(grid, Segments) else {}
 
     def spread(self) -> dict[str, int]:
         """Return how far interventions are pasted beyond their block, clean pixels; nothing where they are not."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.sets import by_distance
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.joint import joint_store, refusal
 from cem_bench.measuring.opened import store_of
 from cem_bench.store.draws import Store
 from cem_bench.store.leases import BusyError, lease
@@ -23,10 +25,12 @@ class Stores:
     Attributes:
         own: the cell's own store.
         beside: those of other ROIs on the same forwards; one that another process measures is not among them.
+        joint: of sets of blocks that are replaced together; None where that is not asked for or cannot be.
     """
 
     own: Store
     beside: Mapping[Rect, Store]
+    joint: Store | None = None
 
 
 @contextmanager
@@ -51,7 +55,11 @@ def claimed(cell: Cell, root: Path | None, also: Sequence[Rect], *, wait: bool) 
             with suppress(BusyError):
                 stack.enter_context(store.claimed(wait=False))
                 beside[roi] = store
-        yield Stores(own, beside)
+        together = cell.options.joint and not refusal(cell)
+        joint = joint_store(cell, root, by_distance(cell.scene.grid, cell.scene.roi)) if together else None
+        if joint is not None:
+            stack.enter_context(joint.claimed(wait=wait))
+        yield Stores(own, beside, joint)
 
 
 def at_roi(cell: Cell, roi: Rect) -> Cell:

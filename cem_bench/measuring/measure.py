@@ -6,26 +6,23 @@ clean -> observation -> engine -> rounds of draws -> store -> proof -> map -> re
 from __future__ import annotations
 
 import dataclasses
-import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from cem_bench.engine.cost import Cost
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring import fingerprint
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.drawing import Drawing, draw_matrix
+from cem_bench.measuring.joint import joint_of_map
 from cem_bench.measuring.leasing import Stores, claimed
 from cem_bench.measuring.measurement import Measurement
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, MeasureError, Progress, to_tensor
+from cem_bench.measuring.provenance import provenance
 from cem_bench.measuring.stochastic import split
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
@@ -70,13 +67,16 @@ def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
         with cell.model.forwards():
             drawing = Drawing(cell, store, stores.beside, progress)
         beside = [(drawn.bench, drawn.store) for drawn in drawing.beside]
+        together = [] if stores.joint is None else [(drawing.bench, stores.joint)]
         with drawing.fingerprint.counted():
-            compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside])
+            compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside, *together])
         taken, proof = drawing.until_proven()
     bench, tol = drawing.bench, cell.options.threshold
     effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.sampling, bench.status(), tol=tol)
     record = _record(drawing, effect_map, proof, whole)
     record["fingerprint"] = compared
+    effects = {block: cell.sampling.estimate(draws) for block, draws in taken.items()}
+    record["joint"] = joint_of_map(bench, stores.joint, effects, cell.options.joint)
     if cell.options.stochastic:
         record["stochastic"] = split(store.rows)
     store.write_record(record)
@@ -197,18 +197,3 @@ def _checks(drawing: Drawing, whole: Cost) -> dict[str, Any]:
 def _drawn_parameters(cell: Cell) -> dict[str, float]:
     parameters = getattr(cell.degradation, "parameters", None)
     return parameters(*cell.scene.size) if parameters else {}
-
-
-def provenance() -> dict[str, Any]:
-    """Return commit, versions and machine of this session."""
-    here = Path(__file__).resolve().parent
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=here, capture_output=True, text=True, check=False
-    )
-    return {
-        "commit": git.stdout.strip() or "not a git checkout",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
-    }

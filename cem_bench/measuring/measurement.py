@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cem_bench.inputs.segments import Segments
 from cem_bench.measuring.cell import Cell
 from cem_bench.sampling.rules import Following
 from cem_bench.stats.blocks import block_table
@@ -78,11 +79,12 @@ class Measurement:
         return dataclasses.replace(self, cell=cell, effect_map=effect_map, draws=draws, record=record)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return one row per block.
+        """Return one row per block or segment.
 
         Returns:
-            Columns: row, column; status (measured; roi: not drawn; unreachable: proven to have no effect); n (draws in
-            the mean); effect, low, high (95 % interval) in the outcome's unit, NaN in the ROI; verdict.
+            Columns: row, column (of segments: 0, and the index in `cell.scene.grid.labels`); status (measured; roi: not
+            drawn; unreachable: proven to have no effect); n (draws in the mean); effect, low, high (95 % interval) in
+            the outcome's unit, NaN in the ROI; verdict.
         """
         rule, options = self.cell.sampling, self.cell.options
         effects = {block: rule.estimate(draws) for block, draws in self.draws.items()}
@@ -111,4 +113,6 @@ class Measurement:
         look = Look.of(cell.degradation.task, cell.options.outcome, palette)
         restored = f"{cell.model.name}: ROI {self.record['psnr_roi_db']:.2f} dB"
         panels = [("Input", self.observation), (restored, self.restored)]
-        return map_figure(self.effect_map, panels, scene.clean, scene.roi, look)
+        grid = scene.grid
+        shown = self.effect_map.on(grid.cells) if isinstance(grid, Segments) else self.effect_map
+        return map_figure(shown, panels, scene.clean, scene.roi, look)

@@ -94,6 +94,7 @@ class Options:
         0, "for a network that draws random numbers: common states of the generators, 2 or more", least=0
     )
     device: str = option("cpu", "where the network runs: cpu, cuda, cuda:1")
+    joint: int = option(10, "draws that replace all surroundings of the ROI at once; 0 for none", least=0)
     include_roi: bool = option(False, "also draw in the ROI's own blocks")
     seed: int = option(0, "names the draws: same seed, same donors for every model", least=0)
 

@@ -19,10 +19,11 @@ from cem_bench.engine.cone import ConeEngine
 from cem_bench.engine.levels import Levels
 from cem_bench.inputs.geometry import ring_distance
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.engines import engine_for
 from cem_bench.measuring.measure import Measurement, measure
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import OUTCOMES
-from cem_bench.measuring.prepared import Bench, MeasureError, Progress, engine_for, to_tensor
+from cem_bench.measuring.prepared import Bench, MeasureError, Progress, to_tensor
 from cem_bench.measuring.proof import PROOF_DB
 from cem_bench.sampling.rules import Request, Uniform
 from cem_bench.store.draws import Store

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cem_bench.engine import Engine, prepare
+from cem_bench.engine import Engine
 from cem_bench.inputs.geometry import Rect, hull
-from cem_bench.inputs.interventions import pasted, reference_patches, true_patches
+from cem_bench.inputs.interventions import pasted, pasted_mask, reference_patches, true_patches
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.engines import engine_for
 from cem_bench.measuring.outcome import psnr_by_block
 from cem_bench.measuring.refusals import MeasureError, Refuted, first_line, no_other_engine
 from cem_bench.measuring.stochastic import COLUMN, outputs_under_states, states_of
@@ -177,9 +178,11 @@ class Bench:
     def patches(self, block: int, donors: np.ndarray, first: int) -> Tensor:
         """Return the patches of draws first, first + 1, ... as (n, 3, b, b) float32 in 0..1, in input space."""
         cell, at = self.cell, self.cell.scene.grid.rect(block)
-        chosen = cell.pool.patches[donors]
+        chosen = cell.pool.patches[donors][:, : at.height, : at.width]
         if cell.options.form == "true":
-            patches = true_patches(cell.scene.clean, cell.degradation, at, chosen)
+            grid, part = cell.scene.grid, self.observation[self.input_rect(block).slices]
+            patches = true_patches(cell.scene.clean, cell.degradation, at, chosen, grid.mask(block))
+            patches = np.where(pasted_mask(cell.degradation, grid, block)[..., None], patches, part)
         else:
             generators = [cell.keys.generator(block, first + i, 1) for i in range(len(donors))]
             patches = reference_patches(
@@ -196,9 +199,13 @@ class Bench:
         """
         donors, _ = self.cell.keys.donors(self.cell.pool, request.block, request.first, request.last)
         patches, block = self.patches(request.block, donors, request.first), self.input_rect(request.block)
+        return self.outputs(block, patches)
+
+    def outputs(self, region: Rect, patches: Tensor) -> Tensor:
+        """Run the network with patches (n, 3, h, w) pasted into a region of the observation; returns as `run`."""
         if self.cell.options.stochastic:
-            return outputs_under_states(self, block, patches)
-        return self.engine.outputs(block, patches)
+            return outputs_under_states(self, region, patches)
+        return self.engine.outputs(region, patches)
 
     def unit(self, request: Request, outputs: Tensor) -> dict[str, np.ndarray]:
         """Measure what came of one request on the ROI.
@@ -210,25 +217,32 @@ class Bench:
         Returns:
             The columns of the store: block, k, donor, stratum, and every outcome with its untouched value.
         """
-        cell, count = self.cell, request.draws
-        donors, strata = cell.keys.donors(cell.pool, request.block, request.first, request.last)
-        outputs = outputs[(..., *self._within.slices)]
-        if not torch.isfinite(outputs).all():
-            raise MeasureError(
-                f"{cell.model.name} answered NaN or infinity to block {request.block}, draws {request.first} to "
-                f"{request.last - 1}; what was measured before is kept."
-            )
-        unit: dict[str, np.ndarray] = {
-            "block": np.full(count, request.block, dtype=np.int64),
+        donors, strata = self.cell.keys.donors(self.cell.pool, request.block, request.first, request.last)
+        return {
+            "block": np.full(request.draws, request.block, dtype=np.int64),
             "k": np.arange(request.first, request.last, dtype=np.int64),
             "donor": donors,
             "stratum": strata,
+            **self.outcomes(outputs, f"block {request.block}, draws {request.first} to {request.last - 1}"),
         }
+
+    def outcomes(self, outputs: Tensor, drawn: str) -> dict[str, np.ndarray]:
+        """Return the columns of every outcome of what `outputs` gave, one row per draw.
+
+        Raises:
+            MeasureError: naming what was `drawn`, if the network answered NaN or infinity.
+        """
+        cell, unit = self.cell, {}
+        outputs = outputs[(..., *self._within.slices)]
+        if not torch.isfinite(outputs).all():
+            raise MeasureError(
+                f"{cell.model.name} answered NaN or infinity to {drawn}; what was measured before is kept."
+            )
         for outcome in cell.outcomes:
             states = outputs if outputs.ndim == 5 else outputs[None]
             values = np.stack([outcome.measure(rows, self.target).cpu().numpy() for rows in states])
             unit[outcome.name] = values[:, 1:].mean(axis=0)
-            unit[f"{outcome.name}_untouched"] = np.full(count, values[:, 0].mean())
+            unit[f"{outcome.name}_untouched"] = np.full(values.shape[1] - 1, values[:, 0].mean())
             if outputs.ndim == 5 and outcome.name == cell.options.facts.name:
                 unit |= {f"{COLUMN}{k}": untouched - under for k, (untouched, *under) in enumerate(values)}
         return unit
@@ -284,39 +298,6 @@ def _require_side(cell: Cell) -> None:
                 f"outcome={outcome.name} needs a ROI of at least {outcome.facts.least_side} pixels a side, got "
                 f"{cell.scene.roi.height}x{cell.scene.roi.width}: choose a larger ROI, as scene.roi=[152,96,32,32]."
             )
-
-
-def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", one_row: bool = False) -> Engine:
-    """Prepare the engine that a cell's options ask for.
-
-    Args:
-        cell: the cell.
-        tensor: (3, h, w) float32 in 0..1, the observation.
-        answered: region of the output, clean pixels.
-        kind: instead of the one asked for.
-        one_row: give the network one image at a time.
-
-    Raises:
-        MeasureError: if it cannot be had for this network.
-    """
-    options = cell.options
-    kind = "full" if options.stochastic else kind
-    try:
-        return prepare(
-            cell.model.restorer,
-            tensor,
-            answered,
-            kind=kind or options.engine,
-            precision=options.precision,
-            memory_gb=options.memory_gb,
-            compiled=options.compile,
-            one_row=one_row,
-        )
-    except Exception as error:
-        raise MeasureError(
-            f"No engine {kind or options.engine} for {cell.model.name}: {first_line(error)}. "
-            "Write engine=auto or engine=full."
-        ) from error
 
 
 def _target(cell: Cell, device: torch.device) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, to_tensor
 from cem_bench.measuring.refusals import KeepsStateError, Name, Refuted
+from cem_bench.measuring.replacing import replaced
 from cem_bench.measuring.stochastic import states_of
 from cem_bench.measuring.yardstick import TOLERANCE, answer, answer_under, apart_of
 from cem_bench.store import maps
@@ -75,7 +76,7 @@ def _moved(
     """Return how far the ROI moves when all blocks are replaced at once: in dB and in its largest value."""
     expected = bench.yardstick.answer[(..., *bench.cell.scene.roi.slices)]
     expected_db = float(psnr(expected, bench.target)[0])
-    rows = to_tensor(_replaced(bench, blocks, donors))[None].to(bench.target.device)
+    rows = to_tensor(replaced(bench, blocks, donors))[None].to(bench.target.device)
     if name is not None:
         row: Any = stored.loc[name]
         patch = bench.patches(name[0], np.array([int(row["donor"])]), name[1])
@@ -92,19 +93,6 @@ def _donors_for_all(bench: Bench, blocks: np.ndarray) -> list[np.ndarray]:
     order = patches.reshape(len(patches), -1).mean(axis=1).argsort()
     tenth = max(1, len(order) // 10)
     return [rng.choice(chosen, len(blocks)) for chosen in (order[-tenth:], order[:tenth])]
-
-
-def _replaced(bench: Bench, blocks: np.ndarray, donors: np.ndarray) -> np.ndarray:
-    """Return the observation with blocks replaced by donors under the scene's degradation, (h, w, 3) uint8."""
-    cell = bench.cell
-    clean, observed = cell.scene.clean.copy(), bench.observation.copy()
-    for block, donor in zip(blocks, donors, strict=True):
-        clean[cell.scene.grid.rect(int(block)).slices] = cell.pool.patches[donor]
-    degraded = cell.degradation(clean)
-    for block in blocks:
-        place = bench.input_rect(int(block)).slices
-        observed[place] = degraded[place]
-    return observed
 
 
 def prove_untouched(bench: Bench) -> None:

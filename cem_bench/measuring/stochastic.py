@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cem_bench.engine.base import exact_arithmetic, intervened, own_values
+from cem_bench.engine.base import exact_arithmetic, intervened
 from cem_bench.measuring.yardstick import common_random_numbers
 from cem_bench.stats.components import components
 
@@ -54,7 +54,7 @@ def outputs_under_states(bench: Bench, block: Rect, patches: Tensor) -> Tensor:
 def _under(bench: Bench, row: Tensor, state: int) -> Tensor:
     with common_random_numbers(state), exact_arithmetic():
         whole = bench.cell.model.restorer.to(row.device)(row[None].clone())
-    return own_values(whole)[(..., *bench.answered.slices)]
+    return whole[(..., *bench.answered.slices)].float()
 
 
 def split(rows: pd.DataFrame) -> dict[str, Any]:

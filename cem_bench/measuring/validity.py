@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import nn
 
 from cem_bench.inputs.geometry import ring_distance
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.joint import draw_set, refusal
 from cem_bench.measuring.measure import Measurement, measure
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.prepared import Bench, Progress, to_tensor
@@ -96,8 +96,8 @@ def _half(cell: Cell) -> Uniform:
         raise ValueError("a validity page is of a network that draws no random numbers: leave stochastic=0.")
     if not isinstance(cell.rule, Uniform) or cell.rule.n < 4 or cell.rule.n % 2:
         raise ValueError(f"got {cell.rule.describe()}; expected sampling=uniform with an even sampling.n of at least 4")
-    if cell.options.form != "true":
-        raise ValueError("blocks can be intervened on together with intervention=lv only, got intervention=reference")
+    if why := refusal(cell):
+        raise ValueError(why)
     return Uniform(cell.rule.n // 2)
 
 
@@ -193,44 +193,10 @@ def _all_joint(
         try:
             for count in steps:
                 if not len(store.effects([count], cell.options.outcome)[count]):
-                    store.append(joint_unit(bench, [order[:count] for order in ranked], list(draws)))
+                    bench, _ = draw_set(bench, store, count, [order[:count] for order in ranked], draws)
                 done += len(draws)
                 progress(done, 4 * len(steps) * len(draws), "drawing")
         finally:
             store.flush()
         joint[name] = np.stack([store.effects(steps, cell.options.outcome)[count] for count in steps])
     return joint
-
-
-def joint_unit(bench: Bench, chosen: Sequence[Sequence[int]], draws: Sequence[int]) -> dict[str, np.ndarray]:
-    """Measure interventions on several blocks together, each block with the donor of its own draw.
-
-    The donors are placed in the clean image and all is degraded as the scene was (same noise field, rain layer,
-    kernel); of the result, the replaced blocks enter the observation. One block alone gives its draw of the map.
-
-    Args:
-        bench: of the cell, intervention form `true`.
-        chosen: for every draw, the blocks to intervene on; equally many.
-        draws: k of the donors, one a draw.
-
-    Returns:
-        Columns of the store, with the number of blocks as `block` and 0, 1, 2, ... as `k`.
-    """
-    cell, rows = bench.cell, [bench.observation]
-    for blocks, k in zip(chosen, draws, strict=True):
-        clean, observed = cell.scene.clean.copy(), bench.observation.copy()
-        for block in blocks:
-            donor, _ = cell.keys.donors(cell.pool, block, k, k + 1)
-            clean[cell.scene.grid.rect(block).slices] = cell.pool.patches[donor[0]]
-        degraded = cell.degradation(clean)
-        for block in blocks:
-            observed[bench.input_rect(block).slices] = degraded[bench.input_rect(block).slices]
-        rows.append(observed)
-    device, roi = bench.target.device, cell.scene.roi.slices
-    parts = [Bench.full_forward(cell, to_tensor(row)[None].to(device))[(..., *roi)] for row in rows]
-    outputs, count = torch.cat(parts), len(draws)
-    unit = {"block": np.full(count, len(chosen[0])), "k": np.arange(count)}
-    for outcome in cell.outcomes:
-        values = outcome.measure(outputs, bench.target).cpu().numpy()
-        unit[outcome.name], unit[f"{outcome.name}_untouched"] = values[1:], np.full(count, values[0])
-    return unit

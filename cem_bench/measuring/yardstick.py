@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from cem_bench.engine.agree import other_images, part_of
-from cem_bench.engine.base import exact_arithmetic, own_values
+from cem_bench.engine.base import exact_arithmetic
 from cem_bench.engine.cost import Cost
 from cem_bench.measuring.refusals import MeasureError, fault_of, network_of, raised
 
@@ -75,10 +75,9 @@ def answer(model: Model, rows: Tensor, size: tuple[int, int]) -> Tensor:
             output = model.restorer.to(rows.device)(rows.clone())
     except Exception as error:
         raise raised(model, rows, error) from error
-    output = output.as_subclass(Tensor) if isinstance(output, Tensor) else output
     if fault := fault_of(model, rows, output, size):
         raise MeasureError(f"{model.name} {fault}.")
-    return own_values(output)
+    return output.float()
 
 
 def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick:

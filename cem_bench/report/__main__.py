@@ -19,9 +19,6 @@ COMMANDS = {"claims": judge, "keep": pack, "restore": unpack}
 
 def main(arguments: list[str]) -> None:
     """Redraw the page of one experiment, or of several named with commas; judge the claims; keep or restore draws."""
-    if {"-h", "--help"} & {*arguments}:
-        print(__doc__)
-        return
     command = COMMANDS.get(arguments[0]) if arguments else None
     given = {key: value for key, _, value in (text.partition("=") for text in arguments[command is not None :])}
     try:

@@ -21,7 +21,8 @@ from cem_bench.stats.compare import crossed_mean
 from cem_bench.store.draws import write_atomically
 
 NOT_MEASURED = "not measured"
-FLOORED = ("_db", "_share", "_px")  # ends of the names of quantities that cannot fall below 0, PSNR aside
+FLOORED = ("_db", "_share", "_px")  # ends of the names of quantities that cannot fall below 0, those of SIGNED aside
+SIGNED = ("joint", "interaction")  # beginnings of the names of effects that may have either sign
 EMPTY = {"estimate": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "images": 0, "trainings": 0}
 
 
@@ -90,8 +91,11 @@ def unit_of(quantity: str, effects: str = "dB") -> str:
 
 
 def threshold(claim: Mapping[str, Any]) -> float:
-    """Return what a quantity itself is held against: the margin of a claim that compares no two networks, else 0."""
-    return 0.0 if claim.get("second") else float(claim["margin"])
+    """Return what a quantity is held against: 0 where it may have either sign, as a difference or a joint effect may.
+
+    Else it is the margin of a claim that compares no two networks.
+    """
+    return 0.0 if claim.get("second") or claim["quantity"].startswith(SIGNED) else float(claim["margin"])
 
 
 def _verdict(claim: Mapping[str, Any], table: pd.DataFrame, evidence: Evidence, level: float) -> ClaimVerdict:
@@ -105,7 +109,7 @@ def _verdict(claim: Mapping[str, Any], table: pd.DataFrame, evidence: Evidence, 
     failed = admitted.loc[admitted["model"].isin(named) & ~admitted["admitted"], "model"]
     shift, about = threshold(claim), claim.get("about") == "training"
     shifted = Evidence(evidence.low - shift, evidence.high - shift, evidence.p, evidence.trainings, failed.empty)
-    margin = claim["margin"] if claim.get("second") else 0.0
+    margin = 0.0 if shift else claim["margin"]
     verdict = claim_verdict(shifted, claim["expected"], margin, about_training=about, level=1 - level)
     return (
         verdict if failed.empty else ClaimVerdict(verdict.word, f"restores worse than its input: {', '.join(failed)}")
@@ -123,7 +127,7 @@ def out_of_reach(table: pd.DataFrame, claim: Mapping[str, Any]) -> str:
         claim: from `conf/claims.yaml`.
     """
     quantity = claim["quantity"]
-    if not claim.get("second") or quantity.startswith("psnr") or not quantity.endswith(FLOORED):
+    if not claim.get("second") or quantity.startswith((*SIGNED, "psnr")) or not quantity.endswith(FLOORED):
         return ""
     sides = [trainings(claim[name]) for name in ("first", "second")]
     means = [float(table.loc[table["model"].isin(side), quantity].mean()) for side in sides]

@@ -34,9 +34,14 @@ def judge(output: Path) -> str:
     return f"claims: {len(paths)} files, {paths[-1]} is the page; columns: {write_dictionary(output)}"
 
 
-def pack(output: Path) -> str:
-    """Pack the store's draws into `draws`, which git holds."""
-    paths = keep(output)
+def pack(output: Path, models: Sequence[str] = ()) -> str:
+    """Pack the store's draws into `draws`, which git holds.
+
+    Args:
+        output: folder of the results.
+        models: patterns of the names to pack, as `RCAN_DN_*`; empty for all.
+    """
+    paths = keep(output, models)
     size = sum(path.stat().st_size for path in paths) / 1e6
     return f"{len(paths) // 2} models in {output / 'draws'}, {size:.1f} MB"
 

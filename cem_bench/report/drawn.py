@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cem_bench.figures import curves, panels
+from cem_bench.figures.rings import ring_plot
 from cem_bench.figures.saving import FORMATS, METADATA, save_figure
 from cem_bench.report import ablations, lam_agreement
 from cem_bench.report.earlier import pictures_of
@@ -100,6 +101,8 @@ def _over_cells(experiment: Experiment, palette: str) -> Mapping[str, Callable[[
         if len(experiment.paired_decay):
             figures["decay_paired"] = lambda: curves.paired_decay_plot(experiment.paired_decay, outcome)
         figures["verdicts"] = lambda: curves.verdict_plot(summary, look)
+    if experiment.joint.get("distance_px", pd.Series(dtype=float)).notna().any():
+        figures["joint"] = lambda: ring_plot(experiment.joint, outcome)
     if layout := options.get("summary_figure"):
         figures["multitask"] = lambda: panels.multitask_figure(experiment.table, layout, palette, outcome)
     if options.get("lam_steps"):

@@ -86,6 +86,25 @@ def whole_decay(path: Path, cells: Sequence[StoredCell], earlier_rows: pd.DataFr
     return with_earlier(decay_table(here) if here else pd.DataFrame(), path, ["label", "task"])
 
 
+def whole_joint(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return joint effects: of every model and set the row that is the mean of more cells, here or in an earlier table.
+
+    Args:
+        path: of the earlier `joint.csv`.
+        table: of the store, from `joint.joint_table`.
+    """
+    names = ["label", "task", "set"]
+    both = with_earlier(table, path, names)
+    earlier = read_table(path)
+    if earlier.empty or table.empty:
+        return both
+    cells = earlier.set_index(names)["cells"]
+    known = pd.MultiIndex.from_frame(both[names])
+    fewer = both["cells"].to_numpy() < cells.reindex(known).fillna(0).to_numpy()
+    rows = earlier[pd.MultiIndex.from_frame(earlier[names]).isin(known[fewer])]
+    return pd.concat([both[~fewer], rows], ignore_index=True)
+
+
 def whole_pairs(
     path: Path, cells: Sequence[StoredCell], earlier_rows: pd.DataFrame, pairs: Sequence[Sequence[str]]
 ) -> pd.DataFrame:

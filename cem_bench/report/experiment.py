@@ -12,7 +12,8 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cem_bench.report import ablations, lam_agreement
-from cem_bench.report.earlier import rows_lacking, whole_decay, whole_pairs, with_earlier
+from cem_bench.report.earlier import rows_lacking, whole_decay, whole_joint, whole_pairs, with_earlier
+from cem_bench.report.joint_tables import joint_table
 from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store.cells import StoredCell, read_cells
 from cem_bench.store.outcomes import OutcomeFacts, facts_of
@@ -25,6 +26,8 @@ PAIRED = (
     "far_mass_db",
     "harm_share",
     "far_share",
+    "joint_db",
+    "joint_far_db",
     "r90_px",
 )
 
@@ -44,6 +47,7 @@ class Experiment:
         decay: size of effects by distance, one row per model and ring.
         paired: differences of the pairs the file names.
         paired_decay: differences of their decay curves.
+        joint: effects of sets of blocks replaced at once, one row per model and set; empty where none were drawn.
         lam: agreement of LAM with the effects, one row per cell; empty where LAM is not asked for.
     """
 
@@ -57,6 +61,7 @@ class Experiment:
     decay: pd.DataFrame
     paired: pd.DataFrame
     paired_decay: pd.DataFrame
+    joint: pd.DataFrame
     lam: pd.DataFrame
 
     @property
@@ -159,8 +164,9 @@ def read_experiment(name: str, output: Path) -> Experiment:
         table=table,
         summary=summary_table(table),
         decay=whole_decay(folder / "decay.csv", cells, earlier),
-        paired=paired_table(table, pairs, PAIRED),
+        paired=paired_table(table, pairs, [name for name in PAIRED if name in table]),
         paired_decay=whole_pairs(folder / "decay_paired.csv", cells, earlier, pairs),
+        joint=whole_joint(folder / "joint.csv", joint_table(cells)),
         lam=_agreement(cells, folder / "lam.csv") if options.get("lam_steps") else pd.DataFrame(),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cem_bench.report import printed
+from cem_bench.report import joint_tables, printed
 from cem_bench.report.ablations import agreement, is_by_size, varied
 from cem_bench.report.coloured import FEW, coloured_table
 from cem_bench.report.columns import PSNR, UNKNOWN
@@ -24,6 +24,7 @@ CAPTIONS = {
     "radius": "Radius of 90 % of the effect against theoretical reach, equal ones side by side; bars: 95 %.",
     "decay": "Mean |effect| of a block by its distance to the ROI (cross-fit); bands: 95 % over images; dotted: tol.",
     "decay_paired": "Pairs on the scenes both have: curves, and first minus second; band: 95 % for the whole curve.",
+    "joint": "Joint effect of each ring of blocks by its distance; bands: 95 % over images.",
     "verdicts": "Mean share of blocks of each verdict; plain grey: undecided because all draws of a block are equal.",
     "setting": "The map's numbers against the varied setting; bands: 95 %, differences between images taken out.",
     "multitask": "Shares of blocks with a mean effect of tol or more (pie; grey: sign not kept), PSNR, mean range.",
@@ -79,6 +80,8 @@ def _tables(experiment: Experiment) -> dict[str, pd.DataFrame | None]:
         "agreement": printed.agreement(pairs),
         "areas": printed.areas(_areas(experiment)) if varied(options) and pairs.empty else None,
         "ranks": printed.ranks(experiment.table) if options.get("networks") else None,
+        "joint": joint_tables.printed_sets(experiment.joint, experiment.outcome),
+        "joint_rings": joint_tables.printed_rings(experiment.joint, experiment.outcome),
         "lam": printed.lam(experiment.lam),
         "paired": printed.paired(experiment.paired, experiment.outcome),
         "rings": printed.rings(experiment.paired_decay),

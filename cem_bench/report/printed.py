@@ -46,6 +46,8 @@ PAIR = {
     "far_mass_db": "effect from beyond 16 px, dB",
     "harm_share": "harm share, points of 1",
     "far_share": "far share, points of 1",
+    "joint_db": "joint effect of all surroundings, dB",
+    "joint_far_db": "joint effect from beyond 16 px, dB",
     "r90_px": "radius of 90 % of the effect, px",
 }
 

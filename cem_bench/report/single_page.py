@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from cem_bench.report.columns import signed_estimate
 from cem_bench.report.render import Markdown, render
 from cem_bench.store.draws import write_atomically
 
@@ -47,6 +50,7 @@ def _row(record: dict[str, Any]) -> dict[str, str]:
         "seed": str(record["identity"]["seed"]),
         "PSNR of ROI, dB": f"{record['psnr_roi_db']:.2f}",
         "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}{_by(record)}",
+        **joint_lines(record.get("joint") or {}),  # older records lack it
         "help, harm, none": ", ".join(shares),
         "provably out of reach": f"{summary['blocks_unreachable']} blocks",
         "draws": f"{summary['draws']:,}",
@@ -58,6 +62,22 @@ def _row(record: dict[str, Any]) -> dict[str, str]:
 def _by(record: dict[str, Any]) -> str:
     """Name the outcome where it is another than the PSNR; older records have none."""
     return "" if record.get("outcome", "psnr") == "psnr" else f" by {record['outcome']}"
+
+
+def joint_lines(joint: Mapping[str, Any]) -> dict[str, str]:
+    """Return the joint effect of all surroundings beside the sum of single effects, by name, with unit and interval.
+
+    Args:
+        joint: of a record; one without numbers says why, and gives no line.
+    """
+    if "effect" not in joint:
+        return {}
+    names = {"all surroundings at once": "effect", "sum of single effects": "sum_of_singles"}
+    ends = {name: [joint[f"{key}{end}"] for end in ("", "_low", "_high")] for name, key in names.items()}
+    return {
+        name: f"{signed_estimate(*(np.nan if value is None else value for value in values))} {joint['unit']}"
+        for name, values in ends.items()
+    }
 
 
 def _map(stem: str, record: dict[str, Any]) -> dict[str, object]:

@@ -11,7 +11,7 @@ from cem_bench.stats.claim_verdicts import restores
 from cem_bench.stats.compare import cluster_test
 from cem_bench.stats.decay import compare_decay, decay
 from cem_bench.store.cells import StoredCell
-from cem_bench.store.quantities import SHARES, measure_cell, over_images, ring_sizes, within_images
+from cem_bench.store.quantities import JOINT, SHARES, measure_cell, over_images, ring_sizes, within_images
 
 GROUP = ["model", "variant", "task"]
 RING_COLUMNS = ("distance_px", "first_db", "second_db", "estimate", "low", "high", "p_ring")
@@ -28,6 +28,7 @@ AVERAGED = (
     "far_mass_db",
     "harm_share",
     "far_share",
+    *JOINT,
     "di",
     "r50_px",
     "r90_px",
@@ -77,15 +78,15 @@ def summary_table(table: pd.DataFrame) -> pd.DataFrame:
     The intervals are for images of the same kind; of an ablation (several variants) they are of what the setting
     changes within an image.
     """
-    recentred = is_ablation(table)
-    rows, compared = [], within_images(table, AVERAGED) if recentred else table
+    recentred, averaged = is_ablation(table), [name for name in AVERAGED if name in table]
+    rows, compared = [], within_images(table, averaged) if recentred else table
     better = admission(table).set_index(["model", "task"])["better"]
     for key, part in compared.groupby(GROUP, sort=False):
         row: dict[str, object] = dict(zip(GROUP, key, strict=True))  # pyright: ignore[reportArgumentType]
         row |= {"label": label(str(row["model"]), str(row["variant"])), "images": part["image"].nunique()}
         row["images_better"] = better.get((row["model"], row["task"]), np.nan)
         row |= {"cells": len(part), "draws": int(part["draws"].sum()), "reach_px": float(part["reach_px"].max())}
-        for name in AVERAGED:
+        for name in averaged:
             row |= _spread(name, over_images(part[name], part["image"], recentred=recentred))
         rows.append(row)
     return pd.DataFrame(rows)

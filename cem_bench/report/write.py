@@ -55,6 +55,8 @@ def _write_tables(experiment: Experiment, folder: Path) -> list[Path]:
     if len(experiment.paired):
         contents["paired"] = experiment.paired
         contents["decay_paired"] = experiment.paired_decay
+    if len(experiment.joint):
+        contents["joint"] = experiment.joint
     if options.get("lam_steps"):
         contents["lam"] = experiment.lam
     paths = []

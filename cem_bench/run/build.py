@@ -209,7 +209,8 @@ def build_scene(config: DictConfig) -> Scene:
     from cem_bench.inputs.scene import load_scene
 
     crop = None if config.crop is None else tuple(config.crop)
-    return load_scene(config.name, config.source, tuple(config.roi), crop=crop, block=config.block)  # pyright: ignore[reportArgumentType]
+    division = {"block": config.block, "segments": config.segments}
+    return load_scene(config.name, config.source, tuple(config.roi), crop=crop, **division)  # pyright: ignore[reportArgumentType]
 
 
 def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
@@ -219,12 +220,12 @@ def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
 
     origin = {"source": config.source, "licence": config.licence}
     if config.kind == "array":
-        pool = pool_from_array(config.path, **origin).fit(scene.block)
+        pool = pool_from_array(config.path, **origin).fit(scene.donor_side)
     elif config.kind == "images":
         sources = [config.path] if config.path else [source for source in config.sources if source != scene.source]
-        pool = pool_from_images(sources, scene.block, count=config.count, pool_seed=config.pool_seed, **origin)
+        pool = pool_from_images(sources, scene.donor_side, count=config.count, pool_seed=config.pool_seed, **origin)
     elif config.kind == "shipped":
-        pool = shipped_donors(scene.block, count=config.count, pool_seed=config.pool_seed, leave_out=scene.source)
+        pool = shipped_donors(scene.donor_side, count=config.count, pool_seed=config.pool_seed, leave_out=scene.source)
     elif config.kind == "same_image":
         pool = same_image_donors(scene, count=config.count, pool_seed=config.pool_seed, licence=config.licence)
     else:

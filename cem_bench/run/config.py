@@ -46,13 +46,17 @@ class TaskConfig:
 
 @dataclass
 class SceneConfig:
-    """An image, the part of it to use, the ROI (row, column, height, width) and the block size, in clean pixels."""
+    """An image, the part of it to use, the ROI (row, column, height, width) and the block size, in clean pixels.
+
+    `segments` above 0 divides what lies outside the ROI into about so many superpixels, instead of square blocks.
+    """
 
     name: str = MISSING
     source: str = MISSING
     crop: list[int] | None = None
     roi: list[int] = MISSING
     block: int = 8
+    segments: int = 0
 
 
 @dataclass
@@ -124,6 +128,8 @@ def check_config(config: DictConfig) -> None:
     for name in ("roi", "crop"):
         if not OmegaConf.is_missing(scene, name) and scene[name] is not None:
             rect_of(scene[name], name)
+    if scene.segments < 0:
+        raise ValueError(f"scene.segments: got {scene.segments}, expected 0 (square blocks) or a number of segments.")
     wanted = {"scene.block": (scene.block, "pixels"), "model.scale": (model.scale, "output pixels per input pixel")}
     donors = config.donors
     if donors.match is not None and donors.match not in MATCHES:

@@ -110,6 +110,8 @@ def _matrix(config: DictConfig, cell: Cell) -> None:
     from cem_bench.run.publish import progress_bar
     from cem_bench.sampling.rules import Uniform
 
+    if cell.scene.segments:
+        raise ValueError("roi=grid needs square blocks, whose outputs are the ROIs: leave scene.segments=0.")
     if not isinstance(cell.rule, Uniform):
         raise ValueError("roi=grid draws the same number for every block: use sampling=uniform sampling.n=8, say.")
     with progress_bar(f"{cell.model.name} on {cell.scene.name}", unit="block") as progress:
@@ -124,6 +126,8 @@ def _for_report(config: DictConfig, cell: Cell, overrides: list[str], *, wait: b
     from cem_bench.measuring.measure import measure
     from cem_bench.run.publish import progress_bar
 
+    if cell.scene.segments:
+        raise ValueError("scene.segments makes single maps: the tables of an experiment are of square blocks.")
     if reason := cell.model.unseen():
         raise ValueError(f"What {cell.model.name} computes cannot be seen ({reason}): give it model.identity=NAME.")
     title = f"{cell.model.name} on {cell.scene.name}"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cem_bench.store.entries import entry_stem
 from cem_bench.store.failures import Failure, failures_since
@@ -46,9 +47,10 @@ def status(output: Path, experiment: str, cells: Sequence[dict[str, str]]) -> St
     entries = {path.stem: _seconds(path) for path in folder.glob("*.json")}
     failed = [f for f in failures_since(output, 0.0) if f"+experiment={experiment}" in f.overrides]
     running = [
-        f"{_model(path.parent)}: {holder}"
+        f"{identity.get('model', path.parent.name)}: {holder}"
         for path in sorted((output / "store").glob(f"*/{LEASE}"))
-        if (holder := holder_of(path))
+        # who measures a map also holds its joint draws
+        if (holder := holder_of(path)) and "joint" not in (identity := _identity(path.parent))
     ]
     left = [cell["model"] for cell, stem in zip(cells, stems, strict=True) if stem not in entries]
     costs: dict[str, list[float]] = {}
@@ -77,9 +79,9 @@ def _seconds(path: Path) -> float | None:
         return None
 
 
-def _model(folder: Path) -> str:
+def _identity(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / "identity.json").read_bytes())
-        return str(record.get("model", folder.name))
-    except (OSError, ValueError, AttributeError):
-        return folder.name
+        identity = json.loads((folder / "identity.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return identity if isinstance(identity, dict) else {}

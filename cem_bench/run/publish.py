@@ -15,10 +15,11 @@ from rich.table import Table
 from tqdm import tqdm
 
 from cem_bench.figures.saving import save_figure
+from cem_bench.inputs.segments import Segments
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.measure import Measurement
 from cem_bench.measuring.prepared import Progress
-from cem_bench.report.single_page import write_single_page
+from cem_bench.report.single_page import joint_lines, write_single_page
 from cem_bench.store.files import file_name, npz, write_atomically
 from cem_bench.store.outcomes import OutcomeFacts
 
@@ -76,6 +77,8 @@ def _publish_map(measured: Measurement, stem: Path, command: str, palette: str) 
     write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(record, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
     effect: Any = {effect_name(cell.options.facts): effect_map.effect}
+    if isinstance(cell.scene.grid, Segments):
+        effect["segments"] = cell.scene.grid.labels
     content = npz(
         **effect,
         status=effect_map.status,
@@ -108,6 +111,7 @@ def summary_table(cell: Cell, measured: Measurement, paths: list[Path]) -> None:
     rows = {
         "PSNR of the ROI, untouched": f"{record['psnr_roi_db']:.2f} dB (whole image {record['psnr_image_db']:.2f} dB)",
         **_effect_rows(measured),
+        **joint_lines(record["joint"]),
         "blocks": blocks,
         "sampling": cell.sampling.describe(),
         "draws": f"{summary['draws']} in the averages; {speed}",

@@ -101,7 +101,7 @@ def _remake(path: Path, experiment: str, draws: pd.DataFrame) -> tuple[int, floa
 
     register()
     entry = json.loads(path.read_bytes())
-    config = composed([f"+experiment={experiment}", *_overrides(entry, path.stem)])
+    config = composed([f"+experiment={experiment}", *overrides_of(entry, path.stem)])
     OmegaConf.resolve(config)
     cell = build_cell(config)
     identity = read_identity(path.parents[2] / entry["key"][:16])
@@ -112,7 +112,7 @@ def _remake(path: Path, experiment: str, draws: pd.DataFrame) -> tuple[int, floa
     return remade.draws, remade.max_abs_db, [line + note for line in remade.wrong]
 
 
-def _overrides(entry: Mapping[str, Any], stem: str) -> list[str]:
+def overrides_of(entry: Mapping[str, Any], stem: str) -> list[str]:
     """Return the overrides that made an entry, by today's names; those of earlier versions name the file alone."""
     today = {stored: key for key, stored in STORED_KEYS.items()}
     given = [str(text).partition("=") for text in entry.get("overrides") or stem.split(",")]

@@ -5,9 +5,10 @@ can be redrawn and judged, and a sweep measures only what is missing.
 
 `OUTPUT/draws/MODEL.parquet` holds the draws of every cell of an experiment (`run` is the run's folder, `root` the hash
 of its draws; where they are too many for one file, `MODEL.part2.parquet` and so on go on), `MODEL.runs.parquet` what
-else the store knows of them: identity, record, entries of experiments, LAM, fingerprint. `packing` says what is left
-out: outcomes that no entry is of, and donors that are drawn again. Pictures are not kept: those of most scenes may not
-be shipped.
+else the store knows of them: identity, record, entries of experiments, LAM, fingerprint. `MODEL.joint.parquet` and
+`MODEL.joint.runs.parquet` are the same of draws that replace many blocks at once. `packing` says what is left out:
+outcomes that no entry is of, and donors that are drawn again. Pictures are not kept: those of most scenes may not be
+shipped.
 `SHA256SUMS` has the hashes of all these files: what does not match is not read.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ from tqdm import tqdm
 
 from cem_bench.store import packing
 from cem_bench.store.draws import FINGERPRINT, Store, read_rows, run_key
+from cem_bench.store.entries import matches
 from cem_bench.store.files import file_name, inside, write_atomically
+from cem_bench.store.joint_runs import base_key, joint_folders
 from cem_bench.store.manifest import DamagedError, read_beside, read_identity
 from cem_bench.store.shards import rows_root
 from cem_bench.store.sums import checked_content, read_sums, write_sums
 
+JOINT = ".joint"  # behind a model's name: the files of its joint draws
 LIMIT_MB = 5.0  # larger files stay out of git
 OF_STORE = ("key", "shards", "root_sha256")  # what a store writes into a record itself
 
@@ -64,8 +68,9 @@ class Run:
 
     @property
     def outcomes(self) -> set[str]:
-        """Those that are kept: the PSNR, and what the entries are of."""
-        return {"psnr", *(str(entry.get("outcome", "psnr")) for entry in self.entries.values())}
+        """Those that are kept: the PSNR, and what the entries are of; of joint draws, which have none, the record."""
+        told = [*self.entries.values()] or [self.record]
+        return {"psnr", *(str(source.get("outcome", "psnr")) for source in told)}
 
     @property
     def pool(self) -> int | None:
@@ -73,13 +78,14 @@ class Run:
         return (self.record.get("donors") or {}).get("patches")
 
 
-def keep(output: Path) -> list[Path]:
+def keep(output: Path, models: Sequence[str] = ()) -> list[Path]:
     """Write the draws of all cells of experiments in a store into the archive beside it; what it holds stays.
 
     A run that both have keeps the larger number of draws; one that no entry names any more is dropped.
 
     Args:
         output: folder of the results, which holds `store/` and gets `draws/`.
+        models: patterns of the names to keep now, as `RCAN_DN_*`; empty for all.
 
     Returns:
         The files written: of every model the draws, in one or more parts, and the runs.
@@ -88,15 +94,19 @@ def keep(output: Path) -> list[Path]:
         FileNotFoundError: if the store has no cell of an experiment.
         DamagedError: if a stored run or an archived file is not what was written.
     """
-    named = _entries(output)
+    named = {at: entry for at, entry in _entries(output).items() if matches(entry["model"], models)}
     if not named:
-        raise FileNotFoundError(f"No cell of an experiment in {output / 'store'}: there is nothing to keep.")
+        raise FileNotFoundError(f"No such cell of an experiment in {output / 'store'}: there is nothing to keep.")
     by_model: dict[str, dict[str, dict[str, Any]]] = {}
     for at, entry in named.items():
         by_model.setdefault(entry["model"], {}).setdefault(entry["key"][:16], {})[at] = entry
-    written = []
+    written, beside = [], joint_folders(output / "store")
     for model, runs in tqdm(by_model.items(), desc="keep", unit="model"):
-        written += _write(output / "draws", model, _joined(read_archive(output, model), _stored(output, runs)))
+        single = _joined(read_archive(output, model), _stored(output, runs))
+        written += _write(output / "draws", model, single)
+        joint: dict[str, dict[str, Any]] = {folder.name: {} for name in runs for folder in beside.get(name, ())}
+        if together := _joined(read_archive(output, model + JOINT), _stored(output, joint), single):
+            written += _write(output / "draws", model + JOINT, together)
     write_sums(output / "draws")
     return written
 
@@ -192,7 +202,8 @@ def _stored(output: Path, runs: Mapping[str, dict[str, Any]]) -> Iterable[Run]:
         yield run
 
 
-def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
+def _joined(archived: dict[str, Run], stored: Iterable[Run], maps: Collection[str] = ()) -> dict[str, Run]:
+    """Join archived and stored runs; those stay that an entry names, and joint draws of one of the maps."""
     runs = dict(archived)
     for run in stored:
         for earlier in runs.values():  # an entry names one run: the one measured last
@@ -205,7 +216,7 @@ def _joined(archived: dict[str, Run], stored: Iterable[Run]) -> dict[str, Run]:
             run.entries, run.lam = before.entries | run.entries, run.lam or before.lam
             run.fingerprint = run.fingerprint or before.fingerprint
         runs[run.name] = run
-    return {name: run for name, run in sorted(runs.items()) if run.entries}
+    return {name: run for name, run in sorted(runs.items()) if run.entries or base_key(run.identity)[:16] in maps}
 
 
 def _write(folder: Path, model: str, runs: Mapping[str, Run]) -> list[Path]:

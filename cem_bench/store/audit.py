@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cem_bench.store.files import inside, sha256
+from cem_bench.store.joint_runs import joint_folders
 from cem_bench.store.manifest import (
     MANIFEST,
     Damage,
@@ -61,7 +62,8 @@ def walk(output: Path, experiment: str) -> Walk:
             f"No stored cell of {experiment} in {output / 'store'}: restore its draws from {output / 'draws'}, or "
             f"measure it with `python -m cem_bench +experiment={experiment} output={output}`."
         )
-    damage, readings = archive_damage(output / "draws"), {}
+    damage, readings, joint = archive_damage(output / "draws"), {}, joint_folders(output / "store")
+    damage += [fault for folder in joint.get("", ()) for fault in _run(folder)[1]]
     for path in paths:
         try:
             entry = json.loads(path.read_bytes())
@@ -69,9 +71,10 @@ def walk(output: Path, experiment: str) -> Walk:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             damage.append(Damage(path, f"cannot be read ({type(error).__name__})"))
             continue
-        if folder.name not in readings:
-            readings[folder.name], faults = _run(folder)
-            damage += faults
+        for run in (folder, *joint.get(folder.name, ())):
+            if run.name not in readings:
+                readings[run.name], faults = _run(run)
+                damage += faults
         damage += _entry_damage(path, entry, folder)
     good = {name: reading for name, reading in readings.items() if reading is not None}
     root = root_over({reading.manifest.key: reading.manifest.root_sha256 for reading in good.values()})

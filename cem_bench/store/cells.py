@@ -121,6 +121,11 @@ class StoredCell:
             return {block: draws[:first] for block, draws in self.effects.items()}
         return {block: draws[: self.rule.coarse] for block, draws in self._taken.items()}
 
+    @property
+    def looked_at(self) -> int:
+        """The largest number of draws that the rule took of a block: later ones had no part in the verdicts."""
+        return max((len(draws) for draws in self._taken.values()), default=0)
+
     @cached_property
     def _taken(self) -> dict[int, np.ndarray]:
         """The stored draws that the rule takes, dB, of every block that can reach the ROI."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from cem_bench.store.files import file_name
 
@@ -10,6 +11,11 @@ from cem_bench.store.files import file_name
 HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device")
 # overrides that entries and tables call by an earlier name, so that a cell keeps its entry
 STORED_KEYS = {"task.degradation.field_seed": "task.degradation.seed", "donors.pool_seed": "donors.seed"}
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name matches one of some patterns, as `RCAN_DN_*`; any does where there are none."""
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def chosen(overrides: Mapping[str, str]) -> dict[str, str]:

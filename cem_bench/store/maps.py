@@ -55,6 +55,14 @@ class EffectMap:
         names = (("positive", 1), ("negative", -1), ("none", 0))
         return {name: float((signs[counted] == sign).sum()) / total for name, sign in names}
 
+    def on(self, cells: np.ndarray) -> EffectMap:
+        """Return the map of segments as pictures show it: every cell has the effect of its segment.
+
+        Args:
+            cells: (rows, columns) int, index of every cell's segment.
+        """
+        return EffectMap(self.effect.ravel()[cells], self.status.ravel()[cells], self.n.ravel()[cells], self.tol)
+
     def summary(self) -> dict[str, float]:
         """Return range (dB), shares, and counts of blocks by status."""
         known = self.effect[self.counted]

@@ -28,7 +28,7 @@ def packed(draws: pd.DataFrame, identity: Mapping[str, Any], pool: int | None) -
         identity: what the run key hashes.
         pool: number of patches of the donor pool; None where it is not known.
     """
-    if pool and np.array_equal(donors_of(draws, identity, pool), draws["donor"]):
+    if pool and "donor" in draws and np.array_equal(donors_of(draws, identity, pool), draws["donor"]):
         return draws.drop(columns="donor")
     return draws
 
@@ -47,11 +47,11 @@ def unpacked(rows: pd.DataFrame, identity: Mapping[str, Any], pool: int | None) 
     """
     roots = set(rows["root"]) if "root" in rows else set()
     rows = rows.drop(columns="root", errors="ignore")
-    if "donor" not in rows:
+    if "donor" not in rows and "joint" not in identity:  # a joint draw has a donor for every block
         if not pool:
             raise ValueError("it has no donors, and its record no number of patches of the donor pool")
         rows.insert(2, "donor", donors_of(rows, identity, pool))
-    rows = rows.astype(dict.fromkeys(("block", "k", "donor", "stratum"), np.int64))
+    rows = rows.astype({name: np.int64 for name in ("block", "k", "donor", "stratum") if name in rows})
     if roots and roots != {rows_root(rows)}:
         raise ValueError("its draws have another hash than when they were kept")
     return rows

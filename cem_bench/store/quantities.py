@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.inputs.geometry import ring_distance
+from cem_bench.inputs.sets import FAR, SURROUNDINGS
 from cem_bench.stats.blocks import BlockTable
 from cem_bench.stats.compare import cluster_mean
 from cem_bench.stats.halves import halves
@@ -18,6 +19,7 @@ from cem_bench.stats.summaries import map_summary
 from cem_bench.stats.verdicts import UNDECIDED
 from cem_bench.store import maps
 from cem_bench.store.cells import StoredCell
+from cem_bench.store.joint_runs import joint_rows
 from cem_bench.store.outcomes import facts_of
 
 SHARES = (
@@ -29,6 +31,12 @@ SHARES = (
     "flip_rate",
 )
 EFFECT_SHARES = ("harm_share", "far_share")  # of the sum of |effect|
+# column: of which set, which number
+JOINT = {
+    "joint_db": (SURROUNDINGS, "effect"),
+    "joint_far_db": (FAR, "effect"),
+    "interaction_db": (SURROUNDINGS, "interaction"),
+}
 SIZES = ("positive_mass_db", "negative_mass_db", "size_db", "far_mass_db", "r50_px", "r90_px")
 # Ranges of the numbers that have one: an interval over images stays inside.
 SCALES = {"di": PERCENT} | dict.fromkeys((*SHARES, *EFFECT_SHARES), SHARE) | dict.fromkeys(SIZES, SIZE)
@@ -36,7 +44,7 @@ SCALES = {"di": PERCENT} | dict.fromkeys((*SHARES, *EFFECT_SHARES), SHARE) | dic
 
 def measure_cell(cell: StoredCell) -> dict[str, object]:
     """Return the row of one cell: every number with `_low` and `_high` where it is an estimate."""
-    return _facts(cell) | _range(cell) | _summary(cell) | _repeated(cell)
+    return _facts(cell) | _range(cell) | _summary(cell) | _repeated(cell) | _together(cell)
 
 
 def _summary(cell: StoredCell) -> dict[str, object]:
@@ -49,6 +57,16 @@ def _summary(cell: StoredCell) -> dict[str, object]:
     row: dict[str, object] = {}
     for name, estimate in quantities.items():
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row
+
+
+def _together(cell: StoredCell) -> dict[str, object]:
+    """Return the joint effects that a table of cells has; nothing where none was drawn."""
+    rows = {row["set"]: row for row in joint_rows(cell)}
+    row: dict[str, object] = {}
+    for column, (name, number) in JOINT.items():
+        if name in rows:
+            row |= {f"{column}{end}": rows[name][f"{number}{end}"] for end in ("", "_low", "_high")}
     return row
 
 

@@ -31,10 +31,6 @@ SMALL = {
     "the image itself",
     "grey",
     "0..255",
-    "one memory for every answer",
-    "answers that hide their differences",
-    "far only inside of inference",
-    "a rare mask in large images",
 }
 
 

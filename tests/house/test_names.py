@@ -14,7 +14,7 @@ from cem_bench.measuring.cell import describe
 from cem_bench.measuring.options import Options
 from cem_bench.run.build import register
 from cem_bench.run.overrides import check_overrides
-from cem_bench.run.verify import _overrides
+from cem_bench.run.verify import overrides_of
 from cem_bench.store.entries import entry_stem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,5 +90,5 @@ def test_an_earlier_name_of_a_seed_is_refused_with_the_new_one(key):
 
 
 def test_an_entry_of_an_earlier_name_is_composed_again():
-    assert _overrides({}, "model=DnCNN,task.degradation.seed=2") == ["model=DnCNN", "task.degradation.field_seed=2"]
-    assert _overrides({"overrides": ["task.degradation.field_seed=2"]}, "") == ["task.degradation.field_seed=2"]
+    assert overrides_of({}, "model=DnCNN,task.degradation.seed=2") == ["model=DnCNN", "task.degradation.field_seed=2"]
+    assert overrides_of({"overrides": ["task.degradation.field_seed=2"]}, "") == ["task.degradation.field_seed=2"]

@@ -197,8 +197,9 @@ def test_a_lost_shard_is_noticed_and_measured_again(
     scene: Scene, pool: DonorPool, tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     cell = Cell(as_model(tiny(), name="tiny"), scene, Noise(), pool, Uniform(2), Options(engine="full"))
-    before = measure(cell, tmp_path).store.rows
-    next(tmp_path.rglob("draws-*.parquet")).unlink()
+    store = measure(cell, tmp_path).store
+    before = store.rows
+    next(store.folder.glob("draws-*.parquet")).unlink()
     again = measure(cell, tmp_path)
     assert "is gone, though it was listed" in caplog.text
     assert again.record["session"]["new_draws"] == len(before)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from cem_bench.figures.map import Look
-from cem_bench.inputs.degradations import Bicubic, Noise
+from cem_bench.inputs.degradations import Noise
 from cem_bench.measuring.cell import Cell, Options
 from cem_bench.measuring.measure import measure
 from cem_bench.measuring.prepared import Bench
-from cem_bench.measuring.validity import FIELDS, joint_unit, order_of_layers, probe, shuffle, steps_of
+from cem_bench.measuring.validity import FIELDS, order_of_layers, probe, shuffle, steps_of
 from cem_bench.models.model import as_model
 from cem_bench.report.validity_page import figure_of, judge, write_page
 from cem_bench.sampling.rules import Paper, Uniform
@@ -21,15 +21,6 @@ from cem_bench.sampling.sequential import Sequential
 @pytest.fixture
 def cell(scene, pool, tiny) -> Cell:
     return Cell(as_model(tiny(), name="tiny"), scene, Noise(30), pool, Uniform(4), Options(engine="full"))  # pyright: ignore
-
-
-@pytest.mark.parametrize("degradation", [Noise(30), Bicubic(4)], ids=["DN", "SR"])
-def test_one_block_alone_is_its_draw_of_the_map(cell: Cell, tiny, tmp_path, degradation):
-    model = as_model(tiny(scale=degradation.scale), name="tiny", scale=degradation.scale)
-    cell = dataclasses.replace(cell, model=model, degradation=degradation)
-    stored = measure(cell, tmp_path).store.effects([10], "psnr")[10]
-    unit = joint_unit(Bench.of(cell), [[10]] * 4, [0, 1, 2, 3])
-    np.testing.assert_allclose(unit["psnr_untouched"] - unit["psnr"], stored, atol=1e-5)
 
 
 def test_a_probed_map_has_all_it_is_judged_by_and_is_not_measured_twice(cell: Cell, tmp_path, monkeypatch):

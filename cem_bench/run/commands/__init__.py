@@ -55,12 +55,15 @@ def claims(output: Output = RESULTS) -> None:
 
 
 @draws.command()
-def keep(output: Output = RESULTS) -> None:
+def keep(
+    output: Output = RESULTS,
+    models: Annotated[str, typer.Option(help="patterns of names, with commas, as IMDN,RCAN_DN_*; default: all")] = "",
+) -> None:
     """Pack the store's draws into OUTPUT/draws, which git holds: at most 5 MB a file."""
     from cem_bench.report.commands import pack
 
     try:
-        typer.echo(pack(output))
+        typer.echo(pack(output, [pattern for pattern in models.split(",") if pattern]))
     except (FileNotFoundError, ValueError) as error:
         raise _stop(error) from error
 
@@ -142,6 +145,55 @@ def paths(
     except (ValueError, OSError, RuntimeError) as error:
         raise _stop(error) from error
     typer.echo("\n".join(str(path) for path in files))
+
+
+@app.command()
+def joint(
+    experiments: Annotated[list[str], typer.Argument(help="names, as sr_receptive_field denoise_ca")],
+    models: Annotated[str, typer.Option(help="patterns of names, with commas, as IMDN,RCAN_DN_*; default: all")] = "",
+    scenes: Annotated[str, typer.Option(help="patterns of names, with commas, as shipped_*; default: all")] = "",
+    draws: Annotated[int, typer.Option(min=2, help="of every set of blocks")] = 10,
+    verdicts: Annotated[bool, typer.Option("--verdicts", help="also all blocks that help, and all that harm")] = False,
+    output: Output = RESULTS,
+) -> None:
+    """Replace whole sets of blocks at once in the stored cells of experiments, and report; no map is drawn again.
+
+    The sets: all surroundings of the region, what lies beyond 16 px, and every ring of distance.
+    """
+    from cem_bench.report import write_report
+    from cem_bench.run.joint_cells import Wanted, measure_joint
+
+    named, shown = ([pattern for pattern in text.split(",") if pattern] for text in (models, scenes))
+    wanted = Wanted(named, shown, verdicts)
+    for experiment in experiments:
+        try:
+            done, failed = measure_joint(output, experiment, wanted, draws)
+            paths = write_report(experiment, output)
+        except (FileNotFoundError, ValueError) as error:
+            raise _stop(error) from error
+        for line in failed:
+            typer.echo(f"not measured: {line}", err=True)
+        typer.echo(f"{experiment}: joint effects of {done} cells; {len(paths)} files in {paths[0].parent}")
+
+
+@app.command(context_settings=OTHERS)
+def quadtree(
+    context: typer.Context,
+    overrides: Annotated[list[str], typer.Argument(help="of one cell, as model=DnCNN scene=coffee")],
+    draws: Annotated[int, typer.Option(help="of every square, an even number: half divide, half judge")] = 20,
+    coarsest: Annotated[int, typer.Option(help="blocks along the side of the largest squares, a power of two")] = 4,
+) -> None:
+    """Measure a map in squares of mixed size: one is divided where replacing all of it has an effect of tol or more.
+
+    Writes table, figure and record into results/quadtree; what is stored is not measured again.
+    """
+    from cem_bench.run.commands.squares import write_quadtree
+
+    try:
+        paths = write_quadtree([*overrides, *context.args], draws, coarsest)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _stop(error) from error
+    typer.echo("\n".join(str(path) for path in paths))
 
 
 @app.command()

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from cem_bench.figures.map import Look
 from cem_bench.measuring.validity import probe
 from cem_bench.report.validity_page import figure_of, judge, write_page
-from cem_bench.run.build import build_cell, register
-from cem_bench.run.compose import composed
-from cem_bench.run.overrides import check_overrides
+from cem_bench.run.commands.composing import cell_of
 from cem_bench.run.publish import progress_bar
 
 RULE = ["sampling=uniform", "sampling.n=16"]
@@ -30,13 +27,7 @@ def write_validity(overrides: list[str]) -> list[Path]:
     Raises:
         ValueError: if the command line or the cell is refused.
     """
-    register()
-    problem = check_overrides([*RULE, *overrides])
-    if problem:
-        raise ValueError(problem)
-    config = composed([*RULE, *overrides])
-    OmegaConf.resolve(config)
-    cell = build_cell(config)
+    config, cell = cell_of([*RULE, *overrides])
     with progress_bar(f"{cell.model.name} on {cell.scene.name}") as progress:
         measured, probes = probe(cell, Path(config.output) / "store", progress)
     shown = cell.scene.source.startswith("skimage:")  # pictures of other images stay out of what is written
