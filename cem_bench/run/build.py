@@ -248,6 +248,15 @@ def build_cell(config: DictConfig) -> Cell:
     return Cell(model, scene, degradation, build_pool(config.donors, scene), instantiate(config.sampling), options)
 
 
+def known_models() -> set[str]:
+    """Return the names of the zoo, aliases too, and of the members that are still to be trained."""
+    cards = [model_zoo.card(name) for name in model_zoo.list_models()]
+    specs: list[Any] = [OmegaConf.load(path) for path in (CONF / "train").glob("*.yaml")]
+    members = {str(spec.get("name")) for spec in specs}
+    trainings = {f"{name}_seed{training}" for name in members for training in (1, 2)}
+    return {name for card in cards for name in (card.name, *card.aliases)} | members | trainings | {"custom"}
+
+
 def why_no_model(name: str) -> str:
     """Say why a model of the zoo cannot run here and what to do; "" if it can."""
     from model_zoo import weights

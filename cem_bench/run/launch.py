@@ -13,6 +13,7 @@ import hydra
 
 from cem_bench.run.build import parts_of, register, why_no_model, why_no_scene
 from cem_bench.run.compose import CONF, composed, experiment_file, split
+from cem_bench.run.experiment_check import check_experiment
 from cem_bench.run.job import job
 from cem_bench.run.overrides import check_overrides
 from cem_bench.run.sweep import Sweep, included, plan
@@ -47,11 +48,13 @@ def run(arguments: Sequence[str]) -> int:
     register()
     # what an operator of deepinv takes is its own: any key below `physics` may be added
     arguments = [f"++{text}" if text.startswith("physics.") else text for text in arguments]
-    flags, overrides, _ = split(arguments)
+    flags, overrides, folders = split(arguments)
     if any(flag.split("=")[0] in OTHER_ANSWERS for flag in flags):
         _launch([list(arguments)])
         return 0
-    problem = check_overrides(overrides)
+    names = [text.partition("=")[2] for text in overrides if text.startswith("+experiment=")]
+    paths = [path for path in (experiment_file(name, folders) for name in names) if path]
+    problem = check_overrides(overrides) or next((fault for fault in map(check_experiment, paths) if fault), "")
     if problem:
         print(f"cem_bench: {problem}", file=sys.stderr)
         return 1
