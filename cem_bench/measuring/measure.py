@@ -158,6 +158,7 @@ def _record(drawing: Drawing, effect_map: maps.EffectMap, proof: dict[str, Any],
     return {
         "model": cell.model.name,
         "model_facts": dict(cell.model.facts),
+        "trained_for": list(cell.model.tasks),
         "scene": cell.scene.name,
         "scene_source": cell.scene.source,
         "identity": drawing.store.identity,

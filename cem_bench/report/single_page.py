@@ -31,7 +31,7 @@ def write_single_page(folder: Path) -> Path | None:
     text = render(
         "single",
         folder=folder.name,
-        rows=pd.DataFrame([_row(record) for record in maps.values()]),
+        rows=_table(list(maps.values())),
         maps=[_map(stem, record) for stem, record in maps.items()],
         # older records lack it; the maps of several outcomes share one
         commands=list(dict.fromkeys(record["command"] for record in maps.values() if "command" in record)),
@@ -41,13 +41,21 @@ def write_single_page(folder: Path) -> Path | None:
     return path
 
 
+def _table(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return a row per record, without the columns that none of them fills."""
+    rows = pd.DataFrame([_row(record) for record in records])
+    return rows.loc[:, (rows != "").any(axis=0)]
+
+
 def _row(record: dict[str, Any]) -> dict[str, str]:
     summary, proof, unit = record["summary"], record["proof"], record.get("unit", "dB")
     shares = (f"{summary[name]:.1%}" for name in ("positive", "negative", "none"))
+    spread = record["identity"]["intervention"].get("spread_px", 0)
     return {
         "model": record["model"],
         "scene": record["scene"],
         "seed": str(record["identity"]["seed"]),
+        "degradation": _degradation(record["identity"]["degradation"]),
         "PSNR of ROI, dB": f"{record['psnr_roi_db']:.2f}",
         "effect of a block": f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {unit}{_by(record)}",
         **joint_lines(record.get("joint") or {}),  # older records lack it
@@ -56,7 +64,15 @@ def _row(record: dict[str, Any]) -> dict[str, str]:
         "draws": f"{summary['draws']:,}",
         "engine": record["engine"]["kind"],
         "proof, dB": f"{proof['max_abs_db']:.1e}" if proof["draws"] else proof["reason"],
+        "content seen beyond its block": f"{spread} px" if spread else "",
+        "trained for": ", ".join(record.get("trained_for", [])),  # older records lack it
     }
+
+
+def _degradation(fields: dict[str, Any]) -> str:
+    """Name a degradation by its type, an operator of deepinv by its class."""
+    operator = fields.get("operator", {}).get("_target_", "")
+    return operator.rpartition(".")[2] or fields["type"]
 
 
 def _by(record: dict[str, Any]) -> str:
