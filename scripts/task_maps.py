@@ -34,7 +34,7 @@ def main() -> int:
     tasks = parser.parse_args().tasks or list(MAPS)
     if unknown := sorted(set(tasks) - set(MAPS)):
         parser.error(f"unknown task {', '.join(unknown)}; expected some of {', '.join(MAPS)}")
-    return max(run(["experiment=tasks", f"task={task}", *MAPS[task], *SCENE]) for task in tasks)
+    return max(run(["+experiment=tasks", f"task={task}", *MAPS[task], *SCENE]) for task in tasks)
 
 
 if __name__ == "__main__":

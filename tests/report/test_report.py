@@ -17,7 +17,7 @@ from cem_bench.run.sweep import included, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 WHY = {"model": why_no_model, "scene": why_no_scene}
-SWEEPS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - {"quickstart", "paper"})
+SWEEPS = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - {"quickstart", "paper", "tasks"})
 # a machine without torch
 BLOCK = """
 import sys
