@@ -1,4 +1,4 @@
-"""Change files of a store and an archive at random, and count what reading them comes to.
+"""Change what is read at random (store, archive, command lines, users' files) and count what reading comes to.
 
 `python benchmarks/fuzz.py [--cases 10000]` writes `results/reliability/fuzz.csv`. A case has survived if what is read
 is what was written, bit by bit, and is refused if the error is ours and says what to do; all else has failed.
@@ -12,9 +12,10 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import fuzz_inputs
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -145,14 +146,8 @@ def _paths(cases: int, rng: np.random.Generator) -> Counter[str]:
     return answers
 
 
-def main() -> None:
-    """Run all cases and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--out", type=Path, default=TABLE)
-    given = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    rng, rows = np.random.default_rng(0), []
+def _of_stores(cases: int, rng: np.random.Generator) -> Iterator[dict[str, object]]:
+    """Yield a row for every file of a run and an archive, and every change."""
     with tempfile.TemporaryDirectory() as name:
         output = Path(name)
         store = _made(output)
@@ -160,9 +155,9 @@ def main() -> None:
         write_sums(output / "draws")
         files = [path for path in (*store.folder.iterdir(), *(output / "draws").iterdir()) if path.is_file()]
         before = {path: path.read_bytes() for path in files}
-        # a third are names, which cost nothing; a run is opened to write too: one case for eight of the archive
+        # a run is opened to write too: one case for eight of the archive
         in_store = sum(path.parent == store.folder for path in files)
-        each = -(-2 * given.cases // (3 * len(CHANGES) * (8 * (len(files) - in_store) + in_store)))
+        each = -(-cases // (len(CHANGES) * (8 * (len(files) - in_store) + in_store)))
         for target in files:
             label = "draws-HASH.parquet" if target.name.startswith("draws-") else target.name
             for kind, change in CHANGES.items():
@@ -172,11 +167,47 @@ def main() -> None:
                     _case(before, target, change, rng)
                     of_run = target.parent == store.folder
                     answers[_of_store(store, expected) if of_run else _of_archive(output, archived)] += 1
-                rows.append(_row(label, kind, answers, time.perf_counter() - started))
+                yield _row(label, kind, answers, time.perf_counter() - started)
+
+
+def _of_inputs(cases: int, rng: np.random.Generator) -> Iterator[dict[str, object]]:
+    """Yield a row for every kind of file that users hand over, and every change; `cases` of a kind, fewer if slow."""
+    for kind in fuzz_inputs.kinds():
+        each = -(-(cases if kind.fast else cases // 4) // len(CHANGES))
+        with tempfile.TemporaryDirectory() as name:
+            paths = [Path(name) / file for file in kind.files]
+            for path, content in zip(paths, kind.files.values(), strict=True):
+                write_atomically(path, content, durable=False)
+            for label, change in CHANGES.items():
+                started, answers = time.perf_counter(), Counter()
+                for _ in tqdm(range(each), desc=f"{kind.name}, {label}", leave=False, mininterval=5):
+                    path, content = list(zip(paths, kind.files.values(), strict=True))[rng.integers(len(paths))]
+                    path.write_bytes(change(content, rng))
+                    answers[fuzz_inputs.answer(lambda path=path, kind=kind: kind.read(path))] += 1
+                    path.write_bytes(content)
+                yield _row(kind.name, label, answers, time.perf_counter() - started)
+
+
+def _timed(file: str, kind: str, answers: Iterable[str]) -> dict[str, object]:
     started = time.perf_counter()
-    rows.append(
-        _row("names of files", "parts that lead out", _paths(given.cases // 3, rng), time.perf_counter() - started)
-    )
+    return _row(file, kind, Counter(answers), time.perf_counter() - started)
+
+
+def main() -> None:
+    """Run all cases and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, default=TABLE)
+    given = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    rng, tenth = np.random.default_rng(0), -(-given.cases // 10)
+    lines = tqdm(fuzz_inputs.override_answers(tenth, rng), total=tenth, desc="overrides", leave=False, mininterval=5)
+    rows = [
+        _timed("overrides", "pieces of others, signs", lines),
+        *_of_inputs(2 * tenth, rng),
+        *_of_stores(tenth, rng),
+        _timed("names of files", "parts that lead out", _paths(tenth, rng).elements()),
+    ]
     write_atomically(given.out, pd.DataFrame(rows).to_csv(index=False).encode())
     print(pd.DataFrame(rows).to_string(index=False))
 

@@ -25,6 +25,7 @@ from cem_bench.inputs.images import locate, read_rgb
 from cem_bench.inputs.interventions import true_patches
 from cem_bench.measuring.outcome import psnr, psnr_8bit
 from cem_bench.stats.strata import strata_of_patches
+from cem_bench.store.files import npz, write_atomically
 
 PHOTOGRAPHS = (
     "astronaut.png",
@@ -138,7 +139,7 @@ def main() -> None:
     for name in arguments.names:
         with torch.inference_mode():
             arrays = enumerate_map(GOLD[name])
-        np.savez_compressed(arguments.out / f"gold_{name}.npz", **arrays)
+        write_atomically(arguments.out / f"gold_{name}.npz", npz(**arrays))
 
 
 if __name__ == "__main__":

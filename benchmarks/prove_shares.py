@@ -27,6 +27,7 @@ from cem_bench.sampling.sequential import Sequential
 from cem_bench.stats.shares import map_shares
 from cem_bench.stats.simulate import Gold, draw, load_gold, replay_sequential
 from cem_bench.stats.summaries import map_summary
+from cem_bench.store.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "statistics"
@@ -166,9 +167,9 @@ def main() -> None:
     arguments = parser.parse_args()
     written = arguments.out / "shares.csv"
     if not arguments.page:
-        simulate(parser, arguments).to_csv(written, index=False, float_format="%.5g")
+        write_atomically(written, simulate(parser, arguments).to_csv(index=False, float_format="%.5g").encode())
     text = page(pd.read_csv(written))
-    (arguments.out / "shares.md").write_text(text, encoding="utf-8")
+    write_atomically(arguments.out / "shares.md", text.encode())
     print(text)
 
 

@@ -35,6 +35,7 @@ from cem_bench.stats.simulate import (
     score,
 )
 from cem_bench.stats.summaries import map_summary
+from cem_bench.store.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "statistics"
@@ -271,13 +272,13 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     if not arguments.page:
         for name, table in simulated(golds, arguments.runs).items():
-            table.to_csv(arguments.out / f"{name}.csv", index=False, float_format="%.6g")
+            write_atomically(arguments.out / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
     tables = {
         path.stem: pd.read_csv(path) for path in (arguments.out / f"{name}.csv" for name in TABLES) if path.is_file()
     }
     if "blocks" in tables:  # a run of before kept no coverage by block: its figure stays as it is
         figure(tables["table"], tables["blocks"], arguments.out)
-    (arguments.out / "README.md").write_text(page(tables, golds), encoding="utf-8")
+    write_atomically(arguments.out / "README.md", page(tables, golds).encode())
     print(arguments.out / "README.md")
 
 

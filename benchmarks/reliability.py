@@ -31,6 +31,7 @@ from cem_bench import Cell, DonorPool, Noise, Rect, Scene, as_model
 from cem_bench.measuring.cell import Options
 from cem_bench.measuring.measure import measure
 from cem_bench.sampling.rules import Uniform
+from cem_bench.store.files import write_atomically
 
 LIMIT_DB, DRAWS = 1e-4, 2
 OUTPUT = Path(__file__).resolve().parents[1] / "results" / "reliability"
@@ -128,8 +129,7 @@ def main() -> None:
         if not outcomes[-1].holds:
             tqdm.write(f"does not hold: {outcomes[-1]}")
     table = pd.DataFrame(outcomes)
-    options.output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(options.output / "networks.csv", index=False, float_format="%.2e")
+    write_atomically(options.output / "networks.csv", table.to_csv(index=False, float_format="%.2e").encode())
     print(f"{int(table.holds.sum())} of {len(table)} hold; {options.output / 'networks.csv'}")
     sys.exit(int(not table.holds.all()))
 

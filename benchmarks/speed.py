@@ -19,6 +19,7 @@ import pandas as pd
 from speed_scenes import SCENES, engine_code, met
 
 from cem_bench.report.render import render
+from cem_bench.store.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ def in_process(script: str, asked: str) -> Any:
 def write(name: str, rows: list[dict[str, Any]]) -> None:
     """Write rows as CSV."""
     OUT.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(OUT / name, index=False, float_format="%.6g")
+    write_atomically(OUT / name, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -220,7 +221,7 @@ def main() -> int:
     if cost:
         write("growth.csv", cost)
     figure(rows, cost)
-    (OUT / "README.md").write_text(page(rows, cost))
+    write_atomically(OUT / "README.md", page(rows, cost).encode())
     return int(len(rows) < len(SCENES) or not cost)
 
 

@@ -51,7 +51,7 @@ def _content(path: Path) -> object:
 
         try:
             return load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise ZooError(f"{path}: damaged or not a safetensors file ({error})") from error
     import torch
 
@@ -67,7 +67,7 @@ def _content(path: Path) -> object:
             f"{path}: refused, the pickle asks for {named[1]}, that is code and not weights; "
             "ask its author for a plain state dict or a .safetensors file"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:
         raise ZooError(f"{path}: damaged, or not a file of torch.save ({_first_line(error)})") from error
 
 

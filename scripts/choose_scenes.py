@@ -24,6 +24,7 @@ from PIL import Image
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.images import locate
+from cem_bench.store.files import write_atomically
 
 SEED, CROP, ROI, STEP, MARGIN, EACH = 20251, 128, 32, 8, 24, 4
 SHIPPED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -77,7 +78,7 @@ def main() -> None:
     if not folder:
         sys.exit("CEM_DATA is not set: it names the folder that holds scenes/, test/kodak24/ and test/cbsd68/.")
     table = pd.DataFrame(rows(Path(folder)))
-    table.to_csv(TABLE, index=False)
+    write_atomically(TABLE, table.to_csv(index=False).encode())
     print(f"{len(table)} scenes of {table['image'].nunique()} images: {TABLE}")
 
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 import model_zoo
 from cem_bench.figures.saving import save_figure
 from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
+from cem_bench.store.files import write_atomically
 from model_zoo.training import every_test, measure
 from scripts.trained_page import page
 
@@ -155,11 +156,11 @@ def write(rows: list[dict[str, Any]], results: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     columns = [column for column in table.columns if column != "sha256"] + ["sha256"]
     table = table[columns].sort_values(["family", "member", "seed", "test"])
-    table.to_csv(results / "trained.csv", index=False)
+    write_atomically(results / "trained.csv", table.to_csv(index=False).encode())
     groups = table.groupby(["family", "member", "test"])
     seeds = groups.psnr.agg(seeds="count", psnr_mean="mean", psnr_min="min", psnr_max="max")
     members = seeds.join(groups.ssim.mean().rename("ssim_mean")).reset_index()
-    members.to_csv(results / "trained_members.csv", index=False)
+    write_atomically(results / "trained_members.csv", members.to_csv(index=False).encode())
     return table
 
 
@@ -186,7 +187,7 @@ def report(rows: list[dict[str, Any]], left: list[tuple[tuple[str, str, str], An
     if rows:
         table = write(rows, results)
         figure(table, results / "trained_reach.png")
-        (results / "README.md").write_text(page(table, [key[:2] for key, _ in left]), encoding="utf-8")
+        write_atomically(results / "README.md", page(table, [key[:2] for key, _ in left]).encode())
 
 
 if __name__ == "__main__":

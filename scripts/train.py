@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cem_bench.engine.allocator import keep_freed_memory
 from cem_bench.inputs.geometry import Rect
+from cem_bench.store.files import write_atomically
 from model_zoo.cards import Card
 from model_zoo.compat import basicsr, training_library
 from model_zoo.loading import build_card
@@ -82,9 +83,8 @@ def first_commit(folder: Path) -> str:
     """Return the commit a training started from, noted in its folder at the first start."""
     note = folder / "commit.txt"
     if not note.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        note.write_text(found.stdout.strip() or "unknown")
+        write_atomically(note, (found.stdout.strip() or "unknown").encode())
     return note.read_text()
 
 

@@ -3,8 +3,10 @@
 import argparse
 import csv
 import hashlib
+import io
 from pathlib import Path
 
+from cem_bench.store.files import write_atomically
 from model_zoo.training.split import SPLIT
 
 COLUMNS = ("role", "set", "path", "sha256")
@@ -28,13 +30,14 @@ SETS = (
 
 def main(root: Path) -> None:
     """Write one row an image of the sets found under a data folder."""
-    with SPLIT.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for role, name, pattern in SETS:
-            for image in sorted(root.glob(pattern)):
-                digest = hashlib.sha256(image.read_bytes()).hexdigest()
-                writer.writerow((role, name, image.relative_to(root).as_posix(), digest))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for role, name, pattern in SETS:
+        for image in sorted(root.glob(pattern)):
+            digest = hashlib.sha256(image.read_bytes()).hexdigest()
+            writer.writerow((role, name, image.relative_to(root).as_posix(), digest))
+    write_atomically(SPLIT, text.getvalue().encode())
 
 
 if __name__ == "__main__":

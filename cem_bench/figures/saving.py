@@ -6,20 +6,23 @@ Where a PNG in true colours is too large, it gets 256 colours, and then fewer pi
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy.spatial import KDTree
 
 from cem_bench.store.files import write_atomically
+from cem_bench.store.roots import marked
 
 DPI = 160
 FORMATS = ("png",)  # what is written where nothing is asked for
-METADATA: dict[str, dict[str, None] | None] = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+ROOT_IN = {"png": "Comment", "svg": "Description", "pdf": "Keywords"}  # what each format calls a note
 MOST_BYTES = 250_000  # of a picture in git
 COLOURS = 256  # what a palette holds
 EXACT = 64  # of them: the commonest of the picture as they are, so that flat areas, lines and legends stay
@@ -28,13 +31,14 @@ SHRINK = 0.85  # of a side, per attempt
 SMALLEST = 64  # pixels of a side
 
 
-def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS, *, root: str = "") -> list[Path]:
     """Write a figure in each format; reproducible bytes (no date inside), a PNG no larger than git should hold.
 
     Args:
         figure: the figure.
         stem: path without a suffix.
         formats: of `png`, `svg` and `pdf`.
+        root: of the draws it shows, which its metadata carry; "" where it shows none.
 
     Returns:
         The files, in the order of the formats.
@@ -47,31 +51,35 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) ->
         raise ValueError(f"Got figure format {', '.join(wrong)}; expected one or more of {', '.join(METADATA)}.")
     paths = []
     for name in formats:
-        content = io.BytesIO()
+        content, note = io.BytesIO(), {ROOT_IN[name]: marked(root)} if root else {}
         with mpl.rc_context({"svg.hashsalt": "cem_bench", "svg.fonttype": "path"}):
-            figure.savefig(content, format=name, dpi=DPI, metadata=METADATA[name])
-        written = small_png(content.getvalue()) if name == "png" else content.getvalue()
+            figure.savefig(content, format=name, dpi=DPI, metadata={**METADATA[name], **note})
+        written = small_png(content.getvalue(), note=note) if name == "png" else content.getvalue()
         paths.append(stem.with_name(f"{stem.name}.{name}"))
         write_atomically(paths[-1], written)
     return paths
 
 
-def small_png(content: bytes, most: int = MOST_BYTES) -> bytes:
+def small_png(content: bytes, most: int = MOST_BYTES, *, note: Mapping[str, str] | None = None) -> bytes:
     """Return a PNG as it is where it is small, else the same picture in fewer colours or pixels.
 
     Args:
         content: of the file.
         most: bytes.
+        note: texts for its metadata.
 
     Raises:
         ValueError: if a thumbnail with a side of 64 pixels is still larger.
     """
     if len(content) <= most:
         return content
+    texts = PngInfo()
+    for key, text in (note or {}).items():
+        texts.add_text(key, text)
     picture = _on_white(Image.open(io.BytesIO(content)))
     while min(picture.size) >= SMALLEST:
         smaller = io.BytesIO()
-        _with_palette(picture).save(smaller, "PNG", optimize=True)
+        _with_palette(picture).save(smaller, "PNG", optimize=True, pnginfo=texts)
         if smaller.tell() <= most:
             return smaller.getvalue()
         width, height = (round(SHRINK * side) for side in picture.size)

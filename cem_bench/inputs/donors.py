@@ -159,9 +159,10 @@ def pool_from_array(path: str, *, source: str = "", licence: str = "not stated")
             patches = stored["patches"]
             names = stored["names"] if "names" in stored.files else np.arange(len(patches)).astype(str)
             strata = stored["strata"] if "strata" in stored.files else None
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:
         raise ValueError(
-            f"Donor pool {file} cannot be read ({error}); expected an npz with `patches` (N, b, b, 3) uint8."
+            f"Donor pool {file} cannot be read ({type(error).__name__}: {error}); expected an npz with `patches` "
+            "(N, b, b, 3) uint8."
         ) from error
     manifest = {"source": source or str(file), "licence": licence, "patches": len(patches)}
     return DonorPool(patches, names, manifest, strata)

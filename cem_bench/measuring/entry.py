@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,10 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
     texts = sorted(text for text in overrides if text.lstrip("+").partition("=")[0].split(".")[0] not in HOW)
     entry = _entry(cell, measured) | {"variant": variant, "overrides": texts}
     if path.exists() and not entry["session"]["new_draws"]:
-        before = json.loads(path.read_text())
-        if before["key"] == entry["key"]:
-            entry |= {"session": before["session"], "proof": before["proof"], "provenance": before["provenance"]}
+        with suppress(ValueError, TypeError, KeyError, RecursionError):  # a damaged entry is written anew
+            before = json.loads(path.read_bytes())
+            if before["key"] == entry["key"]:
+                entry |= {name: before[name] for name in ("session", "proof", "provenance")}
     write_atomically(path, (json.dumps(entry, indent=1) + "\n").encode())
     return path
 

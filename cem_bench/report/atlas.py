@@ -26,11 +26,10 @@ from cem_bench.report.earlier import read_table
 from cem_bench.report.experiment import CONF, Experiment
 from cem_bench.report.packed import pack, steps
 from cem_bench.report.render import asset, embedded, render_html
-from cem_bench.store.audit import root_over
 from cem_bench.store.cells import StoredCell
 from cem_bench.store.manifest import read_identity
 from cem_bench.store.outcomes import OutcomeFacts
-from cem_bench.store.shards import rows_root
+from cem_bench.store.roots import root_over, run_root
 
 LIMIT_BYTES = 5_000_000
 FINE = 100  # steps per tol: a draw is shown to a hundredth of what counts as none
@@ -211,7 +210,7 @@ def _facts(cell: StoredCell) -> dict[str, str]:
     proven += f", at most {proof['max_abs_db']:.1e} dB apart" if "max_abs_db" in proof else ""
     return {
         "run key": entry["key"],
-        "root hash of its draws": rows_root(cell.draws),
+        "root hash of its draws": run_root(cell.draws, {entry["outcome"]}),
         "sampling": cell.rule.describe(),
         "donors": entry["donors"]["source"],
         "engine": f"{engine['kind']}: {engine['reason']}" if engine["reason"] else engine["kind"],

@@ -32,16 +32,18 @@ class Drawing:
         private: folder of pictures of scenes that are not shipped.
         palette: `paper` or `safe` (for colour-blind readers).
         formats: of the files: `png`, which the page shows, `svg`, `pdf`.
+        root: of the draws, which every file carries.
     """
 
     shown: Path
     private: Path
     palette: str = "paper"
     formats: Sequence[str] = FORMATS
+    root: str = ""
 
     def save(self, figure: Figure, stem: str) -> list[Path]:
         """Write a figure beside the page."""
-        return save_figure(figure, self.shown / stem, self.formats)
+        return save_figure(figure, self.shown / stem, self.formats, root=self.root)
 
 
 def draw(experiment: Experiment, drawing: Drawing) -> tuple[list[Path], set[str]]:

@@ -17,6 +17,7 @@ from cem_bench.report.joint_tables import joint_table
 from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store.cells import StoredCell, read_cells
 from cem_bench.store.outcomes import OutcomeFacts, facts_of
+from cem_bench.store.roots import root_over, run_root
 
 CONF = next(at for at in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if at.is_dir())
 PAIRED = (
@@ -49,6 +50,7 @@ class Experiment:
         paired_decay: differences of their decay curves.
         joint: effects of sets of blocks replaced at once, one row per model and set; empty where none were drawn.
         lam: agreement of LAM with the effects, one row per cell; empty where LAM is not asked for.
+        root_sha256: of all draws that are stored.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Experiment:
     paired_decay: pd.DataFrame
     joint: pd.DataFrame
     lam: pd.DataFrame
+    root_sha256: str
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -168,7 +171,16 @@ def read_experiment(name: str, output: Path) -> Experiment:
         paired_decay=whole_pairs(folder / "decay_paired.csv", cells, earlier, pairs),
         joint=whole_joint(folder / "joint.csv", joint_table(cells)),
         lam=_agreement(cells, folder / "lam.csv") if options.get("lam_steps") else pd.DataFrame(),
+        root_sha256=_root(measured),
     )
+
+
+def _root(cells: Sequence[StoredCell]) -> str:
+    """Return the root of the draws of all cells that are stored."""
+    outcomes: dict[str, set[str]] = {}
+    for cell in cells:
+        outcomes.setdefault(cell.entry["key"], set()).add(cell.entry["outcome"])
+    return root_over({cell.entry["key"]: run_root(cell.draws, outcomes[cell.entry["key"]]) for cell in cells})
 
 
 def _agreement(cells: Sequence[StoredCell], earlier: Path) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from cem_bench.report.render import Markdown, code_span, escaped, listed, render
 from cem_bench.report.tables import admission, is_ablation, uneven
 from cem_bench.stats.verdicts import CORRECTIONS
 from cem_bench.store import maps
+from cem_bench.store.roots import marked
 
 CAPTIONS = {
     "masses": "PSNR of the ROI above the models' mean on the scene against the two sums; bars: 95 % over images.",
@@ -50,6 +51,7 @@ def page(experiment: Experiment, figures: Sequence[Path], stay: Sequence[str]) -
         "experiment",
         name=experiment.name,
         question=experiment.settings["question"],
+        root=marked(experiment.root_sha256),
         note=options.get("note", ""),
         hypotheses=experiment.hypotheses,
         setting=setting(experiment),

@@ -13,6 +13,7 @@ import pandas as pd
 from cem_bench.report.columns import signed_estimate
 from cem_bench.report.render import Markdown, render
 from cem_bench.store.draws import write_atomically
+from cem_bench.store.roots import marked
 
 
 def write_single_page(folder: Path) -> Path | None:
@@ -111,4 +112,5 @@ def _map(stem: str, record: dict[str, Any]) -> dict[str, object]:
         "torch": made["torch"],
         "commit": made["commit"][:10],
         "key": record["key"][:16],
+        "root": marked(record.get("root_sha256", "")),  # older records lack it
     }

@@ -40,8 +40,8 @@ def write_report(name: str, output: Path, *, palette: str = "paper", formats: Se
         write_atomically(folder / "README.md", text.encode())
         return [folder / "README.md"]
     experiment = read_experiment(name, output)
-    tables = _write_tables(experiment, folder)
-    figures, stay = draw(experiment, Drawing(folder, output / "private" / name, palette, formats))
+    tables, root = _write_tables(experiment, folder), experiment.root_sha256
+    figures, stay = draw(experiment, Drawing(folder, output / "private" / name, palette, formats, root))
     beside = [path for path in figures if path.parent == folder]
     write_atomically(folder / "atlas.html", atlas.atlas(experiment, output).encode())
     write_atomically(folder / "README.md", page.page(experiment, beside, sorted(stay)).encode())
@@ -81,6 +81,7 @@ def _write_latex(experiment: Experiment, folder: Path) -> list[Path]:
         text = f"{question} Paired differences with 95 % intervals over images."
         contents["paired"] = (printed.paired(experiment.paired, experiment.outcome), text, True)
     for stem, (table, caption, wide) in contents.items():
-        text = latex(table, caption=caption, label=f"{label}-{stem.replace('_', '-')}", wide=wide)
+        name = f"{label}-{stem.replace('_', '-')}"
+        text = latex(table, caption=caption, label=name, wide=wide, root=experiment.root_sha256)
         write_atomically(folder / f"{stem}.tex", text.encode())
     return [folder / f"{stem}.tex" for stem in contents]

@@ -96,6 +96,7 @@ class Run:
     roi: str = option("scene", "the scene's ROI, or the effect of every block on every output block", choices=ROIS)
     palette: str = option("paper", "seismic, or for colour-blind readers", choices=PALETTES)
     output: str = option("results", "folder of store, maps, figures and records")
+    workers: int = option(1, "processes of this machine that share a sweep, its threads or its GPUs", least=1)
 
 
 _TYPES = get_type_hints(Options)
@@ -104,6 +105,7 @@ Config = dataclasses.make_dataclass(
     [(item.name, _TYPES[item.name], dataclasses.field(default=item.default)) for item in dataclasses.fields(Options)],
     bases=(Run,),
 )
+Config.__module__ = __name__  # launchers then pickle its name, and not a copy that the parent gets back in its place
 
 
 def options_of(config: DictConfig) -> Options:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 import traceback
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +18,19 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from cem_bench.engine.allocator import keep_freed_memory
-from cem_bench.run.build import build_cell, rois_beside_scene
+from cem_bench.run.build import build_cell, register, rois_beside_scene
 from cem_bench.run.data import plain_words
 from cem_bench.run.stopping import catch_signals
 from cem_bench.store.failures import clear_failure, note_failure
 from cem_bench.store.leases import BusyError
-from cem_bench.store.skipped import clear_skipped, note_skipped
+from cem_bench.store.states import State, claimed_cell, current_turn, read_state, state_name, write_state
 
 if TYPE_CHECKING:
     from cem_bench.measuring.cell import Cell
+
+
+log = logging.getLogger(__name__)
+_FREE: list[float] = []  # when this process was free for its next cell, seconds since the epoch
 
 
 def job(config: DictConfig) -> None:
@@ -31,36 +39,71 @@ def job(config: DictConfig) -> None:
     Args:
         config: as Hydra composed it.
     """
-    keep_freed_memory()  # here, since a launcher may run jobs in processes of their own
+    register()  # a launcher may run jobs in processes of their own
+    keep_freed_memory()
     catch_signals()
-    overrides = list(HydraConfig.get().overrides.task)
-    output = Path(str(config.output))
+    _warm()
+    overrides, output, begun = _asked(), Path(str(config.output)), _FREE.pop() if _FREE else time.time()
     wait = HydraConfig.get().mode != RunMode.MULTIRUN  # a sweep goes on with its next cell, and comes back
     try:
-        OmegaConf.resolve(config)
-        measure_cell(config, overrides, wait=wait)
-    except (KeyboardInterrupt, SystemExit):
-        raise
+        _claim(config, overrides, output, begun, wait=wait)
     except BusyError as busy:
-        note_skipped(output, overrides)
-        tqdm.write(f"{busy}: the sweep goes on and comes back to this cell")
+        log.info("%s: the sweep goes on and comes back to this cell", busy)
+    except OSError as error:  # no file of the store can be written: no further cell could be kept either
+        print(f"cem_bench: the run ends: {_line_of(error)}", file=sys.stderr)
+        raise SystemExit(1) from error
+    _FREE[:] = [time.time()]
+
+
+def _claim(config: DictConfig, overrides: list[str], output: Path, begun: float, *, wait: bool) -> None:
+    """Measure a cell unless another worker of the same sweep has, or does."""
+    name, turn = state_name(overrides), current_turn()
+    if turn and turn.tried(read_state(output, name)):
         return
+    with claimed_cell(output, overrides, wait=wait):
+        if turn and turn.tried(read_state(output, name)):  # while this process waited
+            return
+        _in_turn(config, State(tuple(overrides), turn.name if turn else "", begun), output, wait=wait)
+
+
+def _asked() -> list[str]:
+    """Return the overrides of this cell, with the folders of one's own configurations: what repeats it."""
+    given = HydraConfig.get().overrides
+    return own_overrides((*given.task, *given.hydra))
+
+
+def own_overrides(overrides: Iterable[str]) -> list[str]:
+    """Return those of a command line's overrides that a cell keeps when it is measured by itself."""
+    return [
+        text
+        for text in overrides
+        if text.startswith("hydra.searchpath=") or not text.startswith(("hydra.", "hydra/", "+hydra", "workers="))
+    ]
+
+
+def _warm() -> None:
+    """Import what every cell needs: the first cell's cost is to be its own."""
+    import cem_bench.measuring.measure
+    import cem_bench.run.publish  # noqa: F401
+
+
+def _in_turn(config: DictConfig, state: State, output: Path, *, wait: bool) -> None:
+    """Measure a claimed cell and keep how far it is, whatever it comes to."""
+    overrides = list(state.overrides)
+    write_state(output, state)
+    try:
+        OmegaConf.resolve(config)
+        new_draws = measure_cell(config, overrides, wait=wait)
+    except (KeyboardInterrupt, SystemExit, BusyError):
+        raise
     except Exception as error:  # noqa: BLE001 - a network may raise anything, and the sweep goes on
         line = _line_of(error)
         print(f"cem_bench: {line}", file=sys.stderr)
-        _note(output, overrides, line)
+        note_failure(output, overrides, line)
+        write_state(output, replace(state, ended=time.time(), failed=True))
         return
     clear_failure(output, overrides)
-    clear_skipped(output, overrides)
-
-
-def _note(output: Path, overrides: list[str], line: str) -> None:
-    """Keep a failure; where nothing can be written, no further cell could be kept either, and the run ends."""
-    try:
-        note_failure(output, overrides, line)
-    except OSError as error:
-        print(f"cem_bench: the run ends: {_line_of(error)}", file=sys.stderr)
-        raise SystemExit(1) from error
+    write_state(output, replace(state, ended=time.time(), new_draws=new_draws))
 
 
 def _line_of(error: Exception) -> str:
@@ -73,8 +116,8 @@ def _line_of(error: Exception) -> str:
     return f"{type(error).__name__}: {text}{place}"
 
 
-def measure_cell(config: DictConfig, overrides: list[str], *, wait: bool = True) -> None:
-    """Measure the cell of a resolved configuration and write what it leaves.
+def measure_cell(config: DictConfig, overrides: list[str], *, wait: bool = True) -> int:
+    """Measure the cell of a resolved configuration and write what it leaves; returns the number of new draws.
 
     Args:
         config: the whole configuration.
@@ -86,14 +129,13 @@ def measure_cell(config: DictConfig, overrides: list[str], *, wait: bool = True)
     """
     cell = build_cell(config)
     if config.question:
-        tqdm.write(_for_report(config, cell, overrides, wait=wait))
-    elif config.roi == "grid":
-        _matrix(config, cell)
-    else:
-        _single(config, cell, overrides)
+        return _for_report(config, cell, overrides, wait=wait)
+    if config.roi == "grid":
+        return _matrix(config, cell)
+    return _single(config, cell, overrides)
 
 
-def _single(config: DictConfig, cell: Cell, overrides: list[str]) -> None:
+def _single(config: DictConfig, cell: Cell, overrides: list[str]) -> int:
     from cem_bench.measuring.measure import measure
     from cem_bench.run.publish import progress_bar, publish, summary_table
 
@@ -101,9 +143,10 @@ def _single(config: DictConfig, cell: Cell, overrides: list[str]) -> None:
         measured = measure(cell, Path(config.output) / "store", progress)
     paths = publish(cell, measured, Path(config.output) / config.experiment, overrides, palette=config.palette)
     summary_table(cell, measured, paths)
+    return int(measured.record["session"]["new_draws"])
 
 
-def _matrix(config: DictConfig, cell: Cell) -> None:
+def _matrix(config: DictConfig, cell: Cell) -> int:
     """Measure the effect of every block on every output block and write matrix, decay and record."""
     from cem_bench.measuring.measure import measure_matrix
     from cem_bench.report.matrix_page import matrix_table, publish_matrix
@@ -117,10 +160,11 @@ def _matrix(config: DictConfig, cell: Cell) -> None:
     with progress_bar(f"{cell.model.name} on {cell.scene.name}", unit="block") as progress:
         matrix, _, record = measure_matrix(cell, Path(config.output) / "store", cell.rule.n, progress)
     matrix_table(matrix, record, publish_matrix(matrix, record, Path(config.output) / config.experiment))
+    return int(record["session"]["new_blocks"])
 
 
-def _for_report(config: DictConfig, cell: Cell, overrides: list[str], *, wait: bool) -> str:
-    """Measure one cell of an experiment, enter it into the experiment's list, and return one line on it."""
+def _for_report(config: DictConfig, cell: Cell, overrides: list[str], *, wait: bool) -> int:
+    """Measure one cell of an experiment, enter it into the experiment's list, and print one line on it."""
     from cem_bench.measuring.entry import enlist
     from cem_bench.measuring.lam import keep_lam
     from cem_bench.measuring.measure import measure
@@ -133,11 +177,12 @@ def _for_report(config: DictConfig, cell: Cell, overrides: list[str], *, wait: b
     title = f"{cell.model.name} on {cell.scene.name}"
     # what mixes the whole image is computed whole: the image's other ROIs cost no forward
     also = rois_beside_scene(config.scene.name) if cell.model.facts.get("global_statistics") else []
-    with progress_bar(title, below=True) as progress:
+    with progress_bar(title) as progress:
         measured = measure(cell, Path(config.output) / "store", progress, also=also, wait=wait)
     if config.report.get("lam_steps"):
         keep_lam(cell, measured, steps=config.report["lam_steps"])
     enlist(cell, measured, overrides, Path(config.output), config.experiment)
     summary, session = measured.effect_map.summary(), measured.record["session"]
     span = f"{summary.get('min_db', 0):+.3f} to {summary.get('max_db', 0):+.3f} {cell.options.facts.unit}"
-    return f"{title}: {measured.record['psnr_roi_db']:.2f} dB, {span}, {session['new_draws']} new draws"
+    tqdm.write(f"{title}: {measured.record['psnr_roi_db']:.2f} dB, {span}, {session['new_draws']} new draws")
+    return int(session["new_draws"])

@@ -22,14 +22,18 @@ from cem_bench.measuring.prepared import Progress
 from cem_bench.report.single_page import joint_lines, write_single_page
 from cem_bench.store.files import file_name, npz, write_atomically
 from cem_bench.store.outcomes import OutcomeFacts
+from cem_bench.store.states import current_turn
 
 
 @contextmanager
-def progress_bar(title: str, *, below: bool = False, unit: str = "draw") -> Iterator[Progress]:
-    """Give a progress bar with rate and ETA, `below` that of the sweep; the total grows when a rule asks for more."""
+def progress_bar(title: str, *, unit: str = "draw") -> Iterator[Progress]:
+    """Give a progress bar with rate and ETA, below that of a sweep; the total grows when a rule asks for more."""
+    below = current_turn() is not None
     with tqdm(desc=title, unit=unit, dynamic_ncols=True, position=int(below), leave=not below, mininterval=0.5) as bar:
 
         def update(done: int, total: int, stage: str) -> None:
+            if bar.disable:
+                return
             if stage != bar.postfix:
                 bar.set_postfix_str(stage, refresh=False)
             bar.total = total
@@ -73,7 +77,8 @@ def publish(
 def _publish_map(measured: Measurement, stem: Path, command: str, palette: str) -> list[Path]:
     """Write array, figure and record of one outcome."""
     effect_map, cell = measured.effect_map, measured.cell
-    roi, record = cell.scene.roi, {**measured.record, "command": command}
+    roi, root = cell.scene.roi, measured.store.root_sha256
+    record = {**measured.record, "root_sha256": root, "command": command}
     write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(record, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
     effect: Any = {effect_name(cell.options.facts): effect_map.effect}
@@ -86,10 +91,11 @@ def _publish_map(measured: Measurement, stem: Path, command: str, palette: str) 
         roi=np.array([roi.top, roi.left, roi.height, roi.width]),
         block=cell.scene.block,
         run_key=measured.store.key,
+        root_sha256=root,
     )
     write_atomically(array, content)
     figure = measured.plot(palette)
-    return [array, *save_figure(figure, stem), stem.with_name(stem.name + ".json")]
+    return [array, *save_figure(figure, stem, root=root), stem.with_name(stem.name + ".json")]
 
 
 def effect_name(outcome: OutcomeFacts) -> str:

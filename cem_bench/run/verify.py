@@ -22,6 +22,7 @@ from cem_bench.store.draws import read_rows
 from cem_bench.store.entries import STORED_KEYS
 from cem_bench.store.files import inside
 from cem_bench.store.manifest import Damage, DamagedError, read_identity
+from cem_bench.store.roots import other_roots
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Verified:
     Attributes:
         walk: over every hash.
         table_rows: of the experiment's `cells.csv` that were compared with the draws.
+        named: number of pages, tables and figures of its report that name the root.
         remade: number of draws made again here.
         max_abs_db: their largest difference from what is stored.
         not_remade: one line per cell of the sample that cannot be made on this machine.
@@ -39,6 +41,7 @@ class Verified:
 
     walk: Walk
     table_rows: int
+    named: int
     remade: int
     max_abs_db: float
     not_remade: tuple[str, ...]
@@ -65,6 +68,8 @@ def verify(output: Path, experiment: str, sample: int, sample_seed: int = 0) -> 
     except (DamagedError, ValueError, KeyError, FileNotFoundError) as error:
         rows, wrong = 0, []
         faults.append(Damage(output / experiment / "cells.csv", f"cannot be compared: {error}"))
+    named, wrong = other_roots(output / experiment, walked.root_sha256)
+    faults += wrong
     remade, worst, skipped = 0, 0.0, []
     for path, draws in tqdm(_sample(output, experiment, sample, sample_seed), desc="making draws again", unit="cell"):
         try:
@@ -74,9 +79,8 @@ def verify(output: Path, experiment: str, sample: int, sample_seed: int = 0) -> 
             continue
         remade, worst = remade + count, max(worst, largest)
         faults += [Damage(path, line) for line in lines]
-    return Verified(
-        walked, rows, remade, worst, tuple(skipped), tuple(f"{item.path}: {item.reason}" for item in faults)
-    )
+    lines = tuple(f"{item.path}: {item.reason}" for item in faults)
+    return Verified(walked, rows, named, remade, worst, tuple(skipped), lines)
 
 
 def _sample(output: Path, experiment: str, sample: int, sample_seed: int) -> list[tuple[Path, pd.DataFrame]]:

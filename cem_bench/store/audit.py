@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cem_bench.store.files import inside, sha256
+from cem_bench.store.files import inside
 from cem_bench.store.joint_runs import joint_folders
 from cem_bench.store.manifest import (
     MANIFEST,
@@ -20,6 +20,7 @@ from cem_bench.store.manifest import (
     read_identity,
     run_key,
 )
+from cem_bench.store.roots import root_over, run_root
 from cem_bench.store.shards import Reading, read_run
 from cem_bench.store.sums import checked_content, read_sums
 
@@ -63,6 +64,7 @@ def walk(output: Path, experiment: str) -> Walk:
             f"measure it with `python -m cem_bench +experiment={experiment} output={output}`."
         )
     damage, readings, joint = archive_damage(output / "draws"), {}, joint_folders(output / "store")
+    outcomes: dict[str, set[str]] = {}
     damage += [fault for folder in joint.get("", ()) for fault in _run(folder)[1]]
     for path in paths:
         try:
@@ -71,24 +73,17 @@ def walk(output: Path, experiment: str) -> Walk:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             damage.append(Damage(path, f"cannot be read ({type(error).__name__})"))
             continue
+        outcomes.setdefault(folder.name, set()).add(str(entry.get("outcome", "psnr")))
         for run in (folder, *joint.get(folder.name, ())):
             if run.name not in readings:
                 readings[run.name], faults = _run(run)
                 damage += faults
         damage += _entry_damage(path, entry, folder)
     good = {name: reading for name, reading in readings.items() if reading is not None}
-    root = root_over({reading.manifest.key: reading.manifest.root_sha256 for reading in good.values()})
+    runs = {name: good[name] for name in outcomes if name in good}  # those that pages and tables are made of
+    root = root_over({item.manifest.key: run_root(item.rows, outcomes[name]) for name, item in runs.items()})
     draws = sum(len(reading.rows) for reading in good.values())
     return Walk(len(readings), draws, root, tuple(damage))
-
-
-def root_over(roots: Mapping[str, str]) -> str:
-    """Return one hash over runs: the same wherever the same draws lie.
-
-    Args:
-        roots: of the draws of each run, by its key.
-    """
-    return sha256("".join(f"{key} {root}\n" for key, root in sorted(roots.items())).encode())
 
 
 def archive_damage(folder: Path) -> list[Damage]:

@@ -21,10 +21,12 @@ from cem_bench.stats.blocks import BlockTable, block_table
 from cem_bench.store import maps
 from cem_bench.store.draws import effects_by_block, read_rows
 from cem_bench.store.files import inside
-from cem_bench.store.manifest import read_beside
+from cem_bench.store.manifest import DamagedError, read_beside
 
 SHIPPED = "skimage:"
 PICTURES = ("clean", "observation", "restored")
+# what every version's entries hold
+ENTRY = ("key", "model", "scene", "seed", "rule", "roi", "size", "block", "status", "variant", "outcome")
 RULES = {rule.__name__: rule for rule in (Paper, Uniform, Smoke, Sequential)}
 
 
@@ -188,6 +190,7 @@ def read_cells(output: Path, experiment: str) -> list[StoredCell]:
 
     Raises:
         FileNotFoundError: if nothing was measured, with the command that does.
+        DamagedError: if an entry is not one that a sweep wrote.
     """
     entries = sorted((output / "store" / "experiments" / experiment).glob("*.json"))
     if not entries:
@@ -195,4 +198,17 @@ def read_cells(output: Path, experiment: str) -> list[StoredCell]:
             f"No stored cell of {experiment} in {output / 'store'}: run `python -m cem_bench +experiment={experiment}` "
             f"or, where {output / 'draws'} holds its draws, `python -m cem_bench.report restore`."
         )
-    return [StoredCell.of(json.loads(path.read_text()), output / "store") for path in entries]
+    return [_read_cell(path, output / "store") for path in entries]
+
+
+def _read_cell(path: Path, store: Path) -> StoredCell:
+    try:
+        entry = json.loads(path.read_bytes())
+        if lacking := [name for name in ENTRY if name not in entry]:
+            raise ValueError(f"lacks {', '.join(lacking)}")
+        return StoredCell.of(entry, store)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedError(
+            f"{path} is not what a sweep wrote ({type(error).__name__}: {error}): delete it and run the sweep again, "
+            "which writes it from the stored draws."
+        ) from error

@@ -22,7 +22,7 @@ from cem_bench.store.files import write_atomically
 from cem_bench.store.folder import RunFolder
 from cem_bench.store.manifest import DamagedError, read_identity, run_key
 from cem_bench.store.outcomes import facts_of
-from cem_bench.store.shards import ORDER, Limits, fault_of, read_run, rows_root
+from cem_bench.store.shards import ORDER, Limits, fault_of, read_run, rows_root, table_of
 
 __all__ = [
     "FINGERPRINT",
@@ -46,14 +46,14 @@ class Store(RunFolder):
     Args and attributes are those of `RunFolder`.
     """
 
-    _waiting: list[pd.DataFrame] = field(default_factory=list, repr=False)
+    _waiting: list[dict[str, np.ndarray]] = field(default_factory=list, repr=False)
     _flushed: float = field(default_factory=time.monotonic, repr=False)
 
     @property
     def rows(self) -> pd.DataFrame:
         """All rows, those not yet written included, in the order of their names."""
         if self._waiting:
-            parts = [part for part in (self._rows, *self._waiting) if len(part)]
+            parts = [part for part in (self._rows, table_of(self._waiting)) if len(part)]
             return pd.concat(parts, ignore_index=True).sort_values(ORDER[self.kind], ignore_index=True)
         return self._rows
 
@@ -77,20 +77,24 @@ class Store(RunFolder):
         Raises:
             ValueError: if a number is NaN or infinite, or a name is out of range.
         """
-        rows = pd.DataFrame(unit)
-        if len(self._rows):  # draws from the archive have fewer outcomes: a run has the same of every draw
-            rows = rows[[name for name in rows if name in self._rows]]
-        if fault := fault_of(rows, self.kind, self.limits):
-            raise ValueError(f"Rows that are to be stored: {fault}; nothing of this unit is stored.")
-        self._waiting.append(rows)
+        self._waiting.append(self._checked(unit))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
+
+    def _checked(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the columns to keep of a unit of work, which must hold."""
+        columns = {name: np.asarray(values) for name, values in unit.items()}
+        if len(self._rows):  # draws from the archive have fewer outcomes: a run has the same of every draw
+            columns = {name: values for name, values in columns.items() if name in self._rows}
+        if fault := fault_of(columns, self.kind, self.limits):
+            raise ValueError(f"Rows that are to be stored: {fault}; nothing of this unit is stored.")
+        return columns
 
     def flush(self) -> None:
         """Write what waits as one shard; what another process stored in the meantime is not stored twice."""
         if not self._waiting:
             return
-        table = pd.concat(self._waiting, ignore_index=True)
+        table = table_of(self._waiting)
         with self.claimed():
             fresh = self._unstored(table)
             if len(fresh):

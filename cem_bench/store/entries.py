@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from cem_bench.store.files import file_name
 
 # these name no cell of their own: how much was drawn, how it was run, where it was put
-HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device")
+HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device", "workers", "hydra")
 # overrides that entries and tables call by an earlier name, so that a cell keeps its entry
 STORED_KEYS = {"task.degradation.field_seed": "task.degradation.seed", "donors.pool_seed": "donors.seed"}
 
@@ -27,3 +27,9 @@ def chosen(overrides: Mapping[str, str]) -> dict[str, str]:
 def entry_stem(overrides: Mapping[str, str]) -> str:
     """Return the name of a cell's entry without the ending: measured again with new weights, it is the same."""
     return file_name(",".join(f"{key}={value}" for key, value in chosen(overrides).items()))
+
+
+def as_choices(overrides: Iterable[str]) -> dict[str, str]:
+    """Return overrides by key, those of Hydra itself left out."""
+    pairs = (text.lstrip("+").partition("=") for text in overrides)
+    return {key: value for key, _, value in pairs if key.split(".")[0].split("/")[0] != "hydra"}

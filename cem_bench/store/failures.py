@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import time
@@ -10,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cem_bench.store.draws import write_atomically
+from cem_bench.store.files import write_atomically
+from cem_bench.store.states import state_name
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,15 @@ def clear_failure(output: Path, overrides: Sequence[str]) -> None:
 
 def failures_since(output: Path, start: float) -> list[Failure]:
     """Return the failures noted since a time (seconds since the epoch), oldest first."""
-    contents = [json.loads(path.read_text()) for path in (output / "store" / "failures").glob("*.json")]
-    failures = [Failure(tuple(entry["overrides"]), entry["error"], entry["at"]) for entry in contents]
+    failures = []
+    for path in (output / "store" / "failures").glob("*.json"):
+        try:
+            entry = json.loads(path.read_bytes())
+            failures.append(Failure(tuple(map(str, entry["overrides"])), str(entry["error"]), float(entry["at"])))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # taken away meanwhile, or no file of ours
+            continue
     return sorted((failure for failure in failures if failure.at >= start), key=lambda failure: failure.at)
 
 
 def _path(output: Path, overrides: Sequence[str]) -> Path:
-    name = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:16]
-    return output / "store" / "failures" / f"{name}.json"
+    return output / "store" / "failures" / f"{state_name(overrides)}.json"

@@ -18,8 +18,13 @@ WHAT_TO_DO = (
 )
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a file so that it is either whole or not there, also after a power cut.
+
+    Args:
+        path: of the file.
+        content: of it.
+        durable: wait for the disk; without, a power cut may leave it empty or as it was.
 
     Raises:
         OSError: with a sentence on what to do, if the folder cannot be written or the disk is full.
@@ -31,11 +36,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary = file.name
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # a temporary file is its owner's alone, a result is everybody's
         Path(temporary).replace(path)
         temporary = ""
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:  # also where a signal's exception arrives in the middle

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cem_bench.store.draws import Store
-from cem_bench.store.shards import ORDER, fault_of
+from cem_bench.store.shards import ORDER
 
 
 @dataclass
@@ -55,10 +55,7 @@ class MemoryStore(Store):
         Raises:
             ValueError: as a store on disk.
         """
-        rows = pd.DataFrame(unit)
-        if fault := fault_of(rows, self.kind, self.limits):
-            raise ValueError(f"Rows that are to be stored: {fault}; nothing of this unit is stored.")
-        self._waiting.append(rows)
+        self._waiting.append(self._checked(unit))
 
     def flush(self) -> None:
         """Put what waits to the rest."""

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
@@ -32,17 +35,19 @@ def lease_seconds() -> float:
 
 
 @contextmanager
-def lease(path: Path, *, wait: bool = True) -> Iterator[SoftFileLease]:
+def lease(path: Path, *, wait: bool = True, of: str = "") -> Iterator[SoftFileLease]:
     """Hold a lease.
 
     Args:
         path: the lease's file.
         wait: until the holder is done or dead.
+        of: what it stands for, in messages; "" for the file's folder.
 
     Raises:
         BusyError: if another process holds it and `wait` is false.
         OSError: if the folder cannot be written.
     """
+    thing = of or str(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         held = SoftFileLease(path, lease_duration=lease_seconds(), thread_local=False, poll_interval=POLL_SECONDS)
@@ -51,8 +56,8 @@ def lease(path: Path, *, wait: bool = True) -> Iterator[SoftFileLease]:
         except Timeout:
             holder = holder_of(path)
             if not wait:
-                raise BusyError(f"{path.parent} is being measured by {holder or 'another process'}") from None
-            log.warning("cem_bench: %s is being measured by %s: waiting", path.parent, holder or "another process")
+                raise BusyError(f"{thing} is being measured by {holder or 'another process'}") from None
+            log.warning("cem_bench: %s is being measured by %s: waiting", thing, holder or "another process")
             held.acquire()
     except OSError as error:
         raise error if isinstance(error, Timeout) else cannot_write(path, error) from error
@@ -63,6 +68,34 @@ def lease(path: Path, *, wait: bool = True) -> Iterator[SoftFileLease]:
 
 
 def holder_of(path: Path) -> str:
-    """Return who holds a lease, as `process 12 on node3`; "" where nobody does."""
+    """Return who holds a lease, as `process 12 on node3`; "" where nobody does, or its holder is dead or silent."""
     owner = SoftFileLease(path, lease_duration=lease_seconds(), thread_local=False).owner
-    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else ""
+    if owner is None or not _is_alive(path, owner.pid, owner.hostname):
+        return ""
+    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
+
+
+def _is_alive(path: Path, pid: int, machine: str) -> bool:
+    """Say whether a holder lives: by its process on this machine, else by its last touch."""
+    if machine == _this_machine():
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return True
+    try:
+        return time.time() - path.stat().st_mtime < 2 * lease_seconds()  # machines' clocks differ
+    except OSError:
+        return False
+
+
+@cache
+def _this_machine() -> str:
+    """Return what a lease calls this machine, its process namespace included."""
+    with tempfile.TemporaryDirectory() as folder:
+        mine = SoftFileLease(Path(folder) / "lease", thread_local=False)
+        with mine:
+            owner = mine.owner
+    return owner.hostname if owner else ""

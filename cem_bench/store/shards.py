@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -90,15 +91,33 @@ def rows_root(rows: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def fault_of(rows: pd.DataFrame, kind: str, limits: Limits) -> str:
-    """Return what is wrong with the schema or range of rows; "" where nothing is."""
-    lacking = [name for name in ORDER[kind] if name not in rows]
+def columns_of(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return a table's columns as arrays."""
+    return {str(name): rows[name].to_numpy() for name in rows}
+
+
+def table_of(units: Sequence[Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Return units of work, columns as arrays, as one table."""
+    return pd.DataFrame({name: np.concatenate([unit[name] for unit in units]) for name in units[0]})
+
+
+def fault_of(columns: Mapping[str, np.ndarray], kind: str, limits: Limits) -> str:
+    """Return what is wrong with the schema or range of rows; "" where nothing is.
+
+    Args:
+        columns: by name, one value per row.
+        kind: of shard.
+        limits: of the cell.
+    """
+    lacking = [name for name in ORDER[kind] if name not in columns]
     if lacking:
         return f"lacks the columns {', '.join(lacking)}"
+    if len({len(values) for values in columns.values()}) > 1:
+        return "has columns of different lengths"
     bounds = {"block": limits.blocks, "target": limits.blocks, "donor": limits.donors}
-    for name in map(str, rows.columns):
-        values = rows[name].to_numpy()
-        if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and name in (*ORDER[kind], "donor", "stratum")):
+    whole = (*ORDER[kind], "donor", "stratum")
+    for name, values in columns.items():
+        if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and name in whole):
             return f"has {values.dtype} values in {name}"
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             return f"has NaN or infinity in {name}"
@@ -107,8 +126,8 @@ def fault_of(rows: pd.DataFrame, kind: str, limits: Limits) -> str:
         bound = bounds.get(name)
         if bound is not None and len(values) and values.max() >= bound:
             return f"has {values.max()} in {name}, expected less than {bound}"
-    outcomes = [name.removesuffix("_untouched") for name in map(str, rows.columns) if name.endswith("_untouched")]
-    lacking = [name for name in outcomes if name not in rows]
+    outcomes = [name.removesuffix("_untouched") for name in columns if name.endswith("_untouched")]
+    lacking = [name for name in outcomes if name not in columns]
     return f"lacks the columns {', '.join(lacking)}" if lacking else ""
 
 
@@ -173,7 +192,7 @@ def _shard(path: Path, expected: str, key: str, kind: str, limits: Limits) -> tu
     owner = (table.schema.metadata or {}).get(KEY)
     if owner != key.encode() and (owner is not None or named_by_hash(path, kind)):
         return pd.DataFrame(), "belongs to another run key"
-    return rows, fault_of(rows, kind, limits)
+    return rows, fault_of(columns_of(rows), kind, limits)
 
 
 def _consistent(parts: list[pd.DataFrame], kind: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cem_bench.run.progress import status
+from cem_bench.run.progress import Timing, eta_s, status
 from cem_bench.store.draws import Store
 from cem_bench.store.entries import entry_stem
 from cem_bench.store.failures import note_failure
 from cem_bench.store.files import write_atomically
-from cem_bench.store.skipped import clear_skipped, note_skipped, skipped_since
 
 CELLS = [{"model": model, "scene": scene, "seed": "0"} for model in ("A", "B") for scene in ("one", "two", "three")]
 
@@ -46,11 +45,16 @@ def test_who_measures_and_what_failed_is_named(tmp_path: Path) -> None:
     assert status(tmp_path, "made", CELLS).running == ()
 
 
-def test_what_was_skipped_is_come_back_to_until_it_is_measured(tmp_path: Path) -> None:
-    note_skipped(tmp_path, ["model=B", "seed=0"])
-    note_skipped(tmp_path, ["model=A", "seed=0"])
-    assert skipped_since(tmp_path, 0.0) == [["model=B", "seed=0"], ["model=A", "seed=0"]]
-    clear_skipped(tmp_path, ["seed=0", "model=B"])
-    (tmp_path / "store" / "skipped" / "broken.json").write_text("{")
-    assert skipped_since(tmp_path, 0.0) == [["model=A", "seed=0"]]
-    assert skipped_since(tmp_path, 9e12) == []
+def test_the_time_left_knows_settings_workers_and_what_runs() -> None:
+    one, two = {"model": "A", "scene": "x"}, {"model": "A", "scene": "y"}
+    slow = {"model": "A", "scene": "y", "sampling.n": "50"}
+    assert eta_s([Timing(one), Timing(two)], 1) is None
+    assert eta_s([Timing(one, 10.0, ended=True), Timing(two)], 1) == 10.0
+    assert eta_s([Timing(one, 10.0, ended=True), Timing(two, spent=4.0)], 1) == 6.0
+    assert eta_s([Timing(one, 10.0, ended=True), Timing(two, spent=99.0)], 1) == pytest.approx(1.0)
+    known = [Timing(one, 10.0, ended=True), Timing(slow | {"scene": "x"}, 90.0, ended=True)]
+    assert eta_s([*known, Timing(slow)], 1) == 90.0, "by its setting, not by its model"
+    assert eta_s([*known, Timing(two | {"task": "sr_x4"})], 1) == 50.0, "an unknown setting: as the model on average"
+    assert eta_s([*known, Timing({"model": "B", "scene": "x"})], 1) == 50.0
+    assert eta_s([*known, Timing(slow), *[Timing(two)] * 3], 2) == 90.0, "no earlier than its longest cell"
+    assert eta_s([*known, *[Timing(two)] * 4], 2) == 20.0

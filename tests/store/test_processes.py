@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -141,8 +142,10 @@ def test_a_dead_holder_is_taken_over_at_once(faults, cell, tmp_path: Path) -> No
     lease = tmp_path / "store" / next(iter(cell.expected)) / "lease"
     while not lease.exists() and holder.is_alive():
         time.sleep(0.02)
+    assert holder_of(lease) == f"process {holder.pid} on {socket.gethostname()}"
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
+    assert lease.exists() and holder_of(lease) == "", "status does not call a dead process running"
     worker = faults.start(faults.one_cell, tmp_path)
     worker.join()
     assert worker.exitcode == 0 and faults.same(faults.rows_of(tmp_path), cell.expected)

@@ -111,6 +111,24 @@ def verify(
 
 
 @app.command(context_settings=OTHERS)
+def sbatch(
+    overrides: Annotated[list[str], typer.Argument(help="of a sweep, as +experiment=denoise_ca seed=0,1")],
+    context: typer.Context,
+    tasks: Annotated[int, typer.Option(min=1, help="identical workers: each measures what no other holds")] = 4,
+    cpus: Annotated[int, typer.Option(min=1, help="cores per worker")] = 4,
+    gpus: Annotated[int, typer.Option(min=0, max=1, help="GPUs per worker; 1 also needs device=cuda")] = 0,
+    minutes: Annotated[int, typer.Option(min=5, help="time limit of a worker; it is queued again before that")] = 240,
+) -> None:
+    """Print a script for SLURM's sbatch that measures a sweep with an array of identical workers; runs nothing."""
+    from cem_bench.run.commands.checks import print_script
+
+    try:
+        print_script([*overrides, *context.args], tasks=tasks, cpus=cpus, gpus=gpus, minutes=minutes)
+    except ValueError as error:
+        raise _stop(error) from error
+
+
+@app.command(context_settings=OTHERS)
 def validity(
     context: typer.Context,
     overrides: Annotated[list[str], typer.Argument(help="of one cell, as model=DnCNN scene=coffee [sampling.n=16]")],

@@ -1,4 +1,4 @@
-"""Print how far a sweep is, and whether an experiment's numbers hold."""
+"""Print how far a sweep is, whether an experiment's numbers hold, and a sweep's script for SLURM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cem_bench.run.build import register, wanted, why_no_model, why_no_scene
+from cem_bench.run.compose import split
+from cem_bench.run.overrides import check_overrides
 from cem_bench.run.progress import status
+from cem_bench.run.slurm import script
 from cem_bench.run.sweep import plan
 from cem_bench.run.verify import verify
 
@@ -50,7 +53,7 @@ def print_verified(folder: Path, sample: int, sample_seed: int) -> bool:
     """
     verified = verify(folder.resolve().parent, folder.resolve().name, sample, sample_seed)
     print(f"{verified.walk.runs} runs, {verified.walk.draws} draws, root {verified.walk.root_sha256}")
-    print(f"{verified.table_rows} rows of the table compared with the draws")
+    print(f"{verified.table_rows} rows of the table compared with the draws, {verified.named} files name the root")
     print(f"{verified.remade} draws made again, largest difference {verified.max_abs_db:.1e} dB (allowed 1e-3)")
     for line in verified.not_remade:
         print(f"not made again: {line}")
@@ -58,3 +61,24 @@ def print_verified(folder: Path, sample: int, sample_seed: int) -> bool:
         print(f"DOES NOT HOLD: {line}")
     print("all of this holds" if not verified.faults else f"{len(verified.faults)} faults")
     return not verified.faults
+
+
+def print_script(arguments: Sequence[str], *, tasks: int, cpus: int, gpus: int, minutes: int) -> None:
+    """Print the script that measures a sweep on SLURM.
+
+    Args:
+        arguments: the sweep's command line.
+        tasks: number of workers.
+        cpus: cores per worker.
+        gpus: per worker, 0 or 1.
+        minutes: time limit of a worker.
+
+    Raises:
+        ValueError: if the command line cannot be read, or is no sweep.
+    """
+    text = script(arguments, tasks=tasks, cpus=cpus, gpus=gpus, minutes=minutes)
+    register()
+    problem = check_overrides(split(arguments)[1])
+    if problem:
+        raise ValueError(problem)
+    print(text, end="")
