@@ -203,7 +203,7 @@ BATTERY = [
         {
             "noise in large images": (sizes.in_large(sizes.noise), REFUSED),
             "batch statistics in large images": sizes.in_large(sizes.batch_statistics),
-            "the previous large image": (sizes.previous, REFUSED),
+            "the level of the previous large image": (sizes.previous, REFUSED),
             "large images only": lambda: sizes.large_alone,
             "large images in tiles": sizes.in_large(sizes.tiled),
             "another kernel in large images": sizes.other_kernel,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import hostile_paths as paths
-from benchmarks.hostile_calls import Memory, previous_frame
+from benchmarks.hostile_calls import Memory
 from benchmarks.hostile_paths import Of
 
 LARGE, SIDE = 100, 144  # side from which an image is large, and that of the battery's scene for these networks
@@ -28,8 +28,13 @@ def batch_statistics(y: Tensor, x: Tensor) -> Tensor:
     return F.batch_norm(y, None, None, training=True)
 
 
+def previous_level(self: Memory, x: Tensor) -> Tensor:
+    before, self.state = self.state, x[:1].mean().clone()
+    return self.body(x) if before is None else self.body(x) * (1 + before - x.mean((1, 2, 3), keepdim=True))
+
+
 def previous() -> nn.Module:
-    return Memory(lambda self, x: previous_frame(self, x) if x.shape[-1] >= LARGE else self.body(x))
+    return Memory(lambda self, x: previous_level(self, x) if x.shape[-1] >= LARGE else self.body(x))
 
 
 def large_alone(x: Tensor) -> Tensor:
