@@ -81,7 +81,9 @@ class Drawing:
         drawn, fingerprint, proof: what the draws cost, and two of the checks.
     """
 
-    def __init__(self, cell: Cell, store: Store, beside: Mapping[Rect, Store], progress: Progress) -> None:
+    def __init__(
+        self, cell: Cell, store: Store, beside: Mapping[Rect, Store], progress: Progress, bench: Bench | None = None
+    ) -> None:
         self.store, self.progress = store, progress
         self.earlier = Earlier(store)
         self.fresh: list[Name] = []
@@ -90,7 +92,7 @@ class Drawing:
         self._unproven: list[Name] = []
         self._engines = set(self.earlier.engines)
         try:
-            self.bench = Bench.of(cell, list(beside))
+            self.bench = Bench.of(cell, list(beside)) if bench is None else bench
         except Refuted as error:
             self._remove(error)
             raise

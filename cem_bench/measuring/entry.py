@@ -15,6 +15,7 @@ from PIL import Image
 
 from cem_bench.measuring.cell import Cell, describe
 from cem_bench.measuring.measure import Measurement
+from cem_bench.sampling.rules import Rule
 from cem_bench.store.cells import PICTURES
 from cem_bench.store.entries import HOW, chosen, entry_stem
 from cem_bench.store.files import inside, write_atomically
@@ -54,7 +55,7 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
     path = members_folder(output, experiment) / f"{entry_stem(given)}.json"
     variant = {key: value for key, value in chosen(given).items() if key not in NOT_VARIANTS}
     texts = sorted(text for text in overrides if text.lstrip("+").partition("=")[0].split(".")[0] not in HOW)
-    entry = _entry(cell, measured) | {"variant": variant, "overrides": texts}
+    entry = entry_of(cell, measured, cell.sampling) | {"variant": variant, "overrides": texts}
     if path.exists() and not entry["session"]["new_draws"]:
         with suppress(ValueError, TypeError, KeyError, RecursionError):  # a damaged entry is written anew
             before = json.loads(path.read_bytes())
@@ -70,7 +71,14 @@ def _png(image: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:
+def entry_of(cell: Cell, measured: Measurement, rule: Rule) -> dict[str, Any]:
+    """Return what the list of an experiment says of a cell, all but what the sweep varied.
+
+    Args:
+        cell: the cell.
+        measured: what it came to.
+        rule: by which its draws are taken.
+    """
     record, roi = measured.record, cell.scene.roi
     facts: Mapping[str, Any] = cell.model.facts
     same = (
@@ -97,7 +105,7 @@ def _entry(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "roi": [roi.top, roi.left, roi.height, roi.width],
         "size": list(cell.scene.size),
         "block": cell.scene.block,
-        "rule": {"type": type(cell.rule).__name__, **dataclasses.asdict(cell.sampling)},  # pyright: ignore[reportArgumentType]
+        "rule": {"type": type(rule).__name__, **dataclasses.asdict(rule)},  # pyright: ignore[reportArgumentType]
         "donors": {name: cell.pool.manifest.get(name) for name in ("source", "licence")},
         "status": measured.effect_map.status.tolist(),
         **cell.spread(),

@@ -85,6 +85,26 @@ def attribution(
     return total
 
 
+def receptive_field(restorer: nn.Module, observation: Tensor, roi: Rect) -> Tensor:
+    """Return the gradient of the restored ROI's sum by the observation: the effective receptive field.
+
+    Args:
+        restorer: maps (B, 3, h, w) in 0..1 to (B, 3, H, W).
+        observation: (3, h, w) float32 in 0..1.
+        roi: output pixels.
+
+    Returns:
+        (3, h, w): signed; its size says how far an infinitely small change of a pixel carries into the ROI.
+
+    Source: Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks",
+        NeurIPS 2016, arXiv 1701.04128, section 2 (there of one unit in the middle, here of a region).
+    """
+    point = observation[None].clone().requires_grad_(True)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(restorer(point)[(..., *roi.slices)].sum(), point)
+    return gradient[0]
+
+
 def keep_lam(cell: Cell, measured: Measurement, *, steps: int) -> Path:
     """Compute the LAM of a measured cell, unless it lies beside its draws, and keep it there.
 

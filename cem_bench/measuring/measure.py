@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
 from cem_bench.measuring.prepared import Bench, MeasureError, Progress, to_tensor
 from cem_bench.measuring.provenance import provenance
+from cem_bench.measuring.ready import Ready
 from cem_bench.measuring.stochastic import split
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
@@ -36,6 +37,8 @@ def measure(
     *,
     also: Sequence[Rect] = (),
     wait: bool = True,
+    ready: Ready | None = None,
+    watch: Callable[[Drawing], None] = lambda drawing: None,
 ) -> Measurement:
     """Measure one cell, or what is missing of it.
 
@@ -46,6 +49,8 @@ def measure(
         also: further ROIs whose outcome every forward made here gives as well, for networks that compute the whole
             image anyway; their draws are kept under their own keys and proven when they are measured themselves.
         wait: where another process measures this cell, until it is done.
+        ready: the cell's network, set up on its image already.
+        watch: called once, before the first draw, with what the draws can be looked at through while they are made.
 
     Returns:
         Map, store, images and record. Draws that are stored already are not made again.
@@ -57,19 +62,22 @@ def measure(
         OSError: if the store cannot be written.
     """
     with claimed(cell, root, also, wait=wait) as stores:
-        return _measure(cell, stores, progress)
+        return _measure(cell, stores, progress, ready, watch)
 
 
-def _measure(cell: Cell, stores: Stores, progress: Progress) -> Measurement:
+def _measure(
+    cell: Cell, stores: Stores, progress: Progress, ready: Ready | None, watch: Callable[[Drawing], None]
+) -> Measurement:
     """Measure a cell whose stores are claimed."""
     store, whole = stores.own, Cost()
     with whole.counted():
         with cell.model.forwards():
-            drawing = Drawing(cell, store, stores.beside, progress)
+            drawing = Drawing(cell, store, stores.beside, progress, ready and ready.at(cell))
         beside = [(drawn.bench, drawn.store) for drawn in drawing.beside]
         together = [] if stores.joint is None else [(drawing.bench, stores.joint)]
         with drawing.fingerprint.counted():
             compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside, *together])
+        watch(drawing)
         taken, proof = drawing.until_proven()
     bench, tol = drawing.bench, cell.options.threshold
     effect_map = maps.build_map(cell.scene.grid.shape, taken, cell.sampling, bench.status(), tol=tol)

@@ -50,7 +50,7 @@ def job(config: DictConfig) -> None:
     except BusyError as busy:
         log.info("%s: the sweep goes on and comes back to this cell", busy)
     except OSError as error:  # no file of the store can be written: no further cell could be kept either
-        print(f"cem_bench: the run ends: {_line_of(error)}", file=sys.stderr)
+        print(f"cem_bench: the run ends: {line_of(error)}", file=sys.stderr)
         raise SystemExit(1) from error
     _FREE[:] = [time.time()]
 
@@ -97,7 +97,7 @@ def _in_turn(config: DictConfig, state: State, output: Path, *, wait: bool) -> N
     except (KeyboardInterrupt, SystemExit, BusyError):
         raise
     except Exception as error:  # noqa: BLE001 - a network may raise anything, and the sweep goes on
-        line = _line_of(error)
+        line = line_of(error)
         print(f"cem_bench: {line}", file=sys.stderr)
         note_failure(output, overrides, line)
         write_state(output, replace(state, ended=time.time(), failed=True))
@@ -106,7 +106,7 @@ def _in_turn(config: DictConfig, state: State, output: Path, *, wait: bool) -> N
     write_state(output, replace(state, ended=time.time(), new_draws=new_draws))
 
 
-def _line_of(error: Exception) -> str:
+def line_of(error: Exception) -> str:
     """Say an error in one line: ours as they are, a network's own with its type and the line that raised it."""
     text = " ".join(plain_words(error).split() if isinstance(error, OmegaConfBaseException) else str(error).split())
     if isinstance(error, ValueError | TypeError | OSError | OmegaConfBaseException):

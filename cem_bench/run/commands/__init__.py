@@ -242,6 +242,23 @@ def replay(
     raise typer.Exit(0 if passed else 1)
 
 
+@app.command(context_settings=OTHERS)
+def explore(
+    context: typer.Context,
+    overrides: Annotated[list[str] | None, typer.Argument(help="to begin with, as model=DnCNN task=dn50")] = None,
+    port: Annotated[int, typer.Option(help="of the page on this machine")] = 7861,
+) -> None:
+    """Open a page on this machine to click a place in a photograph and see its map; needs the extra `explore`."""
+    try:
+        from cem_bench.run.explore.server import serve
+    except ModuleNotFoundError as error:
+        raise _stop(ValueError(f"the explorer needs {error.name}: pip install 'cem-bench[explore]'")) from error
+    try:
+        serve([*(overrides or ()), *context.args], port)
+    except (ValueError, OSError) as error:
+        raise _stop(error) from error
+
+
 @app.command(context_settings={**OTHERS, "help_option_names": []})
 def zoo(context: typer.Context) -> None:
     """List models, show their facts, measure their PSNR: list, info NAME, verify [NAME ...]."""

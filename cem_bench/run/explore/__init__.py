@@ -1,0 +1,1 @@
+"""The explorer: a page on this machine in which a place is clicked and its Causal Effect Map appears."""
