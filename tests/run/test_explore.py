@@ -37,7 +37,7 @@ def test_a_network_set_up_beforehand_draws_the_same(cell: Cell, roi: Rect) -> No
     assert at_once.effect_map.effect[known] == pytest.approx(alone.effect_map.effect[known], abs=1e-5)
     assert at_once.store.key == alone.store.key
     reach = at_once.record["proof"]["reach"]
-    assert reach["blocks"] == (at_once.effect_map.status == maps.UNREACHABLE).sum() and reach["max_abs_db"] == 0
+    assert reach["blocks"] == (at_once.effect_map.status == maps.UNREACHABLE).sum() and reach["max_abs_db"] < 1e-4
 
 
 def test_a_network_set_up_on_another_image_is_refused(cell: Cell) -> None:

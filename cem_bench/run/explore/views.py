@@ -23,7 +23,7 @@ from cem_bench.stats.compare import difference_table
 from cem_bench.store import maps
 
 ERROR_GAIN = 4.0  # of the picture of restored minus clean
-EVERYWHERE_DRAWS = 6  # of a block's effect on the whole image
+EVERYWHERE_DRAWS = 12  # of a block's effect on the whole image
 DECADES = 4.0  # of the picture of an effective receptive field
 
 
