@@ -272,6 +272,18 @@ def why_no_model(name: str) -> str:
     return f"no weights here: put {files} into a folder of CEM_WEIGHTS (from {where})"
 
 
+def networks() -> list[dict[str, Any]]:
+    """Return every network of the zoo: its name, the tasks it is trained for, and why it cannot run here."""
+    nodes = {path.stem: OmegaConf.load(path).degradation for path in sorted((CONF / "task").glob("*.yaml"))}
+    tasks = {task: instantiate(node) for task, node in nodes.items() if node is not None}
+    rows = []
+    for name in model_zoo.list_models():
+        card = model_zoo.card(name)
+        able = [task for task, degradation in tasks.items() if is_trained_for(card, degradation)]
+        rows.append({"name": name, "tasks": ["auto", *able], "missing": why_no_model(name)})
+    return sorted(rows, key=lambda row: bool(row["missing"]))
+
+
 def why_no_scene(name: str) -> str:
     """Say why a scene cannot run here and what to do; "" if it can."""
     table = table_scenes(CONF / "scene_table.csv")

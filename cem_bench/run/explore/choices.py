@@ -7,16 +7,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-import model_zoo
 from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.images import read_rgb
 from cem_bench.measuring.cell import Cell
-from cem_bench.run.build import build_cell, is_trained_for, register, why_no_model, why_no_scene
+from cem_bench.run.build import build_cell, register, why_no_scene
 from cem_bench.run.compose import CONF, composed
 from cem_bench.run.overrides import check_overrides
 
@@ -89,18 +86,6 @@ def split(overrides: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     given = {key: value for key, _, value in (text.partition("=") for text in overrides)}
     own = {key: given[key] for key in OWN if key in given}
     return own, tuple(text for text in overrides if text.partition("=")[0] not in OWN)
-
-
-def networks() -> list[dict[str, Any]]:
-    """Return every network of the zoo: its name, the tasks it is trained for, and why it cannot run here."""
-    nodes = {path.stem: OmegaConf.load(path).degradation for path in sorted((CONF / "task").glob("*.yaml"))}
-    tasks = {task: instantiate(node) for task, node in nodes.items() if node is not None}
-    rows = []
-    for name in model_zoo.list_models():
-        card = model_zoo.card(name)
-        able = [task for task, degradation in tasks.items() if is_trained_for(card, degradation)]
-        rows.append({"name": name, "tasks": ["auto", *able], "missing": why_no_model(name)})
-    return sorted(rows, key=lambda row: bool(row["missing"]))
 
 
 def scenes() -> list[str]:

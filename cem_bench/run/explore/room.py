@@ -104,14 +104,14 @@ class Room:
     def state(self, version: int) -> dict[str, Any]:
         """Return what is going on, with the maps if they changed since a version."""
         self.seen = time.monotonic()
-        said = {**self._stage, "version": self.version}
+        answer = {**self._stage, "version": self.version}
         if version != self.version:
-            said["set_up"] = self.set_up_number if self.sides else 0
-            said["maps"] = [side.map for side in self.sides]
-            said["difference"] = self._difference()
-            said["commands"] = [side.choice.command for side in self.sides]
-            said["decided"] = [side.measured is not None for side in self.sides]
-        return said
+            answer["set_up"] = self.set_up_number if self.sides else 0
+            answer["maps"] = [side.map for side in self.sides]
+            answer["difference"] = self._difference()
+            answer["commands"] = [side.choice.command for side in self.sides]
+            answer["decided"] = [side.measured is not None for side in self.sides]
+        return answer
 
     def free(self) -> None:
         """Refuse where work is at hand.

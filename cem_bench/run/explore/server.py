@@ -23,9 +23,10 @@ from cem_bench.inputs.images import SUFFIXES
 from cem_bench.measuring.lam import attribution, receptive_field
 from cem_bench.report.atlas import looks
 from cem_bench.report.render import asset, embedded, render_html
+from cem_bench.run.build import networks
 from cem_bench.run.explore import views
-from cem_bench.run.explore.choices import Choice, checked_photo, networks, roi_at, scenes, split
-from cem_bench.run.explore.page import measured_page
+from cem_bench.run.explore.choices import Choice, checked_photo, roi_at, scenes, split
+from cem_bench.run.explore.download import measured_page
 from cem_bench.run.explore.room import Room, Side
 from cem_bench.run.job import line_of
 from cem_bench.store.files import write_atomically
