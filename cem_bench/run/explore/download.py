@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,8 +28,14 @@ def measured_page(choice: Choice, measured: Measurement, output: Path) -> str:
     """
     rule: Rule = getattr(measured.cell.rule, "rule", measured.cell.rule)
     entry = {**entry_of(measured.cell, measured, rule), "variant": {}}
-    cell, empty = StoredCell.of(entry, output / "store"), pd.DataFrame()
-    name = f"{cell.model} on {cell.scene}"
-    settings = {"question": choice.command}
-    table = cells_table([cell])
-    return atlas(Experiment(name, settings, {}, [cell], empty, table, empty, empty, empty, empty, empty), output)
+    cell = StoredCell.of(entry, output / "store")
+    facts: dict[str, Any] = {
+        "name": f"{cell.model} on {cell.scene}",
+        "settings": {"question": choice.command},
+        "plan": {},
+    }
+    facts |= {"cells": [cell], "table": cells_table([cell])}
+    empty: dict[str, Any] = {
+        part.name: pd.DataFrame() for part in dataclasses.fields(Experiment) if part.name not in facts
+    }
+    return atlas(Experiment(**facts, **empty), output)
