@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cem_bench.measuring.measure import measure
     from cem_bench.measuring.outcome import outcome
     from cem_bench.models.model import as_model
+    from cem_bench.run.comparison import compare
     from cem_bench.sampling.rules import Paper, Uniform
     from cem_bench.sampling.sequential import Sequential
 
@@ -33,6 +34,7 @@ __all__ = [
     "Sequential",
     "Uniform",
     "as_model",
+    "compare",
     "matched",
     "measure",
     "outcome",
@@ -53,6 +55,7 @@ _WHERE = {
     "Sequential": "sampling.sequential",
     "Uniform": "sampling.rules",
     "as_model": "models.model",
+    "compare": "run.comparison",
     "matched": "inputs.own_donors",
     "measure": "measuring.measure",
     "outcome": "measuring.outcome",

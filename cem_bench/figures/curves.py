@@ -91,16 +91,17 @@ def _point(axis: Axes, row: dict, at: tuple[str, str], look: dict[str, Any]) -> 
     axis.plot(row[x], row[y], zorder=3, **{**look, "linestyle": "none"})
 
 
-def decay_plot(decay: pd.DataFrame, outcome: str = "psnr") -> Figure:
+def decay_plot(decay: pd.DataFrame, outcome: str = "psnr", width: float = WIDTH) -> Figure:
     """Draw how the size of an effect falls with the block's distance to the ROI, with bands over images.
 
     Args:
         decay: one row a label, task and ring: `label`, `task`, `distance_px`, `size_db` and `_low`, `_high`.
         outcome: of the effects.
+        width: of the figure, inches: two columns of an article, or `style.COLUMN`.
     """
     facts = facts_of(outcome)
     with style():
-        figure, axes, panels = panel_grid(decay, 2.4)
+        figure, axes, panels = panel_grid(decay, 2.4, width)
         for line, shown in zip(axes, panels, strict=True):
             for axis, curves in zip(line, shown, strict=False):
                 looks = looks_of(list(curves["label"]))

@@ -35,16 +35,17 @@ def look_of(cells: Sequence[StoredCell], palette: str) -> Look:
     return Look.of(cells[0].entry["task"], cells[0].entry["outcome"], palette)
 
 
-def scene_figure(cells: Sequence[StoredCell], palette: str = "paper") -> Figure:
+def scene_figure(cells: Sequence[StoredCell], palette: str = "paper", width: float = WIDTH) -> Figure:
     """Draw one scene under several models: restored images, maps and verdicts, one column a model.
 
     Args:
         cells: cells of one scene, at least one; up to `MOST` fit the width of a page.
         palette: `paper` or `safe`.
+        width: at most so many inches: two columns of an article, or `style.COLUMN`.
     """
     look = look_of(cells, palette)
     columns = len(cells) + 1
-    side = min(CELL, WIDTH / columns)
+    side = min(CELL, width / columns)
     with style():
         figure = Figure(figsize=(side * columns, side * 3.13 + 1.0))
         axes = figure.subplots(4, columns, height_ratios=(1, 1, 0.13, 1), squeeze=False)

@@ -87,11 +87,13 @@ def by_panel(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield task, rows[rows["label"].isin(labels)]
 
 
-def panel_grid(table: pd.DataFrame, height: float) -> tuple[Figure, np.ndarray, list[list[pd.DataFrame]]]:
+def panel_grid(
+    table: pd.DataFrame, height: float, width: float = WIDTH
+) -> tuple[Figure, np.ndarray, list[list[pd.DataFrame]]]:
     """Return a figure with a column per task, and so many lines that no panel has too many networks; and their rows."""
     tasks = [[rows for name, rows in by_panel(table) if name == task] for task, _ in by_task(table)]
     lines = max(map(len, tasks))
-    figure = Figure(figsize=(WIDTH, height * lines + 0.2))
+    figure = Figure(figsize=(width, height * lines + 0.2))
     axes = figure.subplots(lines, len(tasks), squeeze=False, sharey=True, sharex=True)
     for number, line in enumerate(axes):
         shown = [rows[number] for rows in tasks if number < len(rows)]

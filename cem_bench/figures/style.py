@@ -12,6 +12,7 @@ import seaborn as sns
 from cem_bench.figures.map import ROI_GREEN, Look
 
 WIDTH = 6.9  # inches: two columns of an article
+COLUMN = 3.35  # inches: one column
 RC = {
     "font.size": 8,
     "axes.titlesize": 9,

@@ -21,7 +21,8 @@ from cem_bench.store.entries import HOW, chosen, entry_stem
 from cem_bench.store.files import inside, write_atomically
 
 NOT_VARIANTS = ("model", "scene", "seed", "task")
-FACTS = ("network", "reach", "global_statistics", "parameters")
+OF_SCENE = ("scene.name", "scene.source", "scene.crop", "scene.roi")
+FACTS = ("network", "reach", "global_statistics", "parameters", "contract")
 
 
 def members_folder(output: Path, experiment: str) -> Path:
@@ -29,7 +30,15 @@ def members_folder(output: Path, experiment: str) -> Path:
     return inside(output / "store" / "experiments", experiment)
 
 
-def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: Path, experiment: str) -> Path:
+def enlist(
+    cell: Cell,
+    measured: Measurement,
+    overrides: Sequence[str],
+    output: Path,
+    experiment: str,
+    *,
+    common: Sequence[str] = (),
+) -> Path:
     """Write a cell's pictures into its run folder and its entry into the experiment's list.
 
     The entry's file is named by the overrides that made the cell, so that measuring again with new weights replaces it.
@@ -40,6 +49,7 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
         overrides: what the sweep chose for it, as key=value.
         output: folder of the results.
         experiment: name of the experiment.
+        common: of the overrides, those that hold for every cell: they name none.
 
     Returns:
         The entry's file.
@@ -51,9 +61,11 @@ def enlist(cell: Cell, measured: Measurement, overrides: Sequence[str], output: 
     _ = measured.store.folder
     images = {"clean": cell.scene.clean, "observation": measured.observation, "restored": measured.restored}
     measured.store.write_files({f"{name}.png": _png(images[name]) for name in PICTURES})
-    given = dict(override.lstrip("+").split("=", 1) for override in overrides)
+    given = dict(override.lstrip("+").split("=", 1) for override in overrides if override not in common)
     path = members_folder(output, experiment) / f"{entry_stem(given)}.json"
-    variant = {key: value for key, value in chosen(given).items() if key not in NOT_VARIANTS}
+    # a scene with a name of its own is one scene, whatever makes it
+    of_scene = OF_SCENE if "scene.name" in given else ()
+    variant = {key: value for key, value in chosen(given).items() if key not in (*NOT_VARIANTS, *of_scene)}
     texts = sorted(text for text in overrides if text.lstrip("+").partition("=")[0].split(".")[0] not in HOW)
     entry = entry_of(cell, measured, cell.sampling) | {"variant": variant, "overrides": texts}
     if path.exists() and not entry["session"]["new_draws"]:

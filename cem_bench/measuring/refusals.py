@@ -63,7 +63,9 @@ def raised(model: Model, rows: Tensor, error: BaseException) -> MeasureError:
 def _of_type(model: Model, rows: Tensor) -> str:
     tensors = [tensor for tensor in model.restorer.state_dict().values() if tensor.is_floating_point()]
     if tensors and tensors[0].dtype != rows.dtype:
-        return f"Its weights are {tensors[0].dtype}: write as_model(network.float(), ...)."
+        kind = {torch.float16: "half", torch.bfloat16: "bfloat16"}.get(tensors[0].dtype)
+        declared = f" (on the command line dtype={kind})" if kind else ""
+        return f"Its weights are {tensors[0].dtype}: write as_model(network.float(), ...){declared}."
     if tensors and tensors[0].device != rows.device:
         where = tensors[0].device.type
         return f"Its weights are on {where}: write Options(device={where!r}), or as_model(network.cpu(), ...)."
@@ -85,7 +87,10 @@ def _of_arguments(model: Model) -> str:
     if len(needed) < 2:
         return ""
     rest = ", ".join(needed[1:])
-    return f"It takes {len(needed)} inputs ({', '.join(needed)}): write as_model(lambda x: network(x, {rest}), ...)."
+    return (
+        f"It takes {len(needed)} inputs ({', '.join(needed)}): write as_model(lambda x: network(x, {rest}), ...); on "
+        "the command line a constant one is beside=FORM:VALUE, as beside=map:0.1 or beside=index:2."
+    )
 
 
 def _of_channels(model: Model, rows: Tensor) -> str:
@@ -94,10 +99,14 @@ def _of_channels(model: Model, rows: Tensor) -> str:
             continue
         if count == 1:
             each = "torch.cat([network(x[:, i:i + 1]) for i in range(3)], 1)"
-            return f"It takes grey images: write as_model(lambda x: {each}, ...) to run it on each channel."
+            written = f"write as_model(lambda x: {each}, ...)"
+            return f"It takes grey images: {written} (on the command line channels=grey) to run it on each channel."
         more = f"torch.zeros_like(x[:, :1]).expand(-1, {count - 3}, -1, -1)"
         given = f"torch.cat([x, {more}], 1)" if count > 3 else f"x[:, :{count}]"
-        return f"It takes {count} channels: write as_model(lambda x: network({given}), ...) with what the others mean."
+        option = "beside=channel:sigma or channels=4" if count == 4 else f"channels={count}"
+        there = f" (on the command line {option})" if count > 3 else ""
+        written = f"write as_model(lambda x: network({given}), ...){there}"
+        return f"It takes {count} channels: {written} with what the others mean."
     return ""
 
 
@@ -108,7 +117,8 @@ def _of_size(model: Model, rows: Tensor) -> str:
             less = [max(side, size // side * side) for size in rows.shape[-2:]]
             return (
                 f"It takes sides that are multiples of {side}: crop the clean image so that the observation has "
-                f"{less[0]}x{less[1]} pixels (scene.crop=[top,left,height,width])."
+                f"{less[0]}x{less[1]} pixels (scene.crop=[top,left,height,width]), or write multiple={side}, which "
+                "pads by reflection."
             )
     return ""
 
@@ -136,7 +146,9 @@ def fault_of(model: Model, rows: Tensor, output: Any, size: tuple[int, int]) -> 
         if not isinstance(output, dict | list | tuple):
             return f"{fault}: return the image"
         pick = f"[{next(iter(output), 'NAME')!r}]" if isinstance(output, dict) else "[-1]"
-        return f"{fault}: write as_model(lambda x: network(x){pick}, ...) with the entry that is the image"
+        option = f"output={next(iter(output), 'NAME')}" if isinstance(output, dict) else "output=-1"
+        written = f"write as_model(lambda x: network(x){pick}, ...) (on the command line {option})"
+        return f"{fault}: {written} with the entry that is the image"
     shape = tuple(output.shape)
     if not output.dtype.is_floating_point:
         part = ".real" if output.is_complex() else ".float() / 255"
@@ -153,7 +165,8 @@ def _of_shape(rows: Tensor, shape: tuple[int, ...], wanted: tuple[int, ...]) -> 
         return "return one image for every row of the batch, (n, 3, H, W)"
     if shape[1] != 3:
         if shape[1] == 1:
-            return "write as_model(lambda x: torch.cat([network(x[:, i:i + 1]) for i in range(3)], 1), ...)"
+            each = "torch.cat([network(x[:, i:i + 1]) for i in range(3)], 1)"
+            return f"write as_model(lambda x: {each}, ...) (on the command line channels=grey or channels=y)"
         return "write as_model(lambda x: network(x)[:, :3], ...) if the first three channels are RGB"
     times = shape[2] / rows.shape[2]
     if times == shape[3] / rows.shape[3] and times == int(times) and times >= 1:

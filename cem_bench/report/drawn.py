@@ -54,7 +54,7 @@ def draw(experiment: Experiment, drawing: Drawing) -> tuple[list[Path], set[str]
         draws are not here.
     """
     figures, stay = [], _staying(experiment, drawing.shown)
-    for stem, make in _over_cells(experiment, drawing.palette).items():
+    for stem, make in over_cells(experiment, drawing.palette).items():
         old = [path for path in (drawing.shown / f"{stem}.{name}" for name in METADATA) if path.is_file()]
         figures += old if stem in stay else drawing.save(make(), stem)
     scenes, left = _scenes(experiment, drawing)
@@ -87,7 +87,8 @@ def _staying(experiment: Experiment, folder: Path) -> set[str]:
     return {"decay"} if lines - drawn and (folder / "decay.png").is_file() else set()
 
 
-def _over_cells(experiment: Experiment, palette: str) -> Mapping[str, Callable[[], Figure]]:
+def over_cells(experiment: Experiment, palette: str) -> Mapping[str, Callable[[], Figure]]:
+    """Return the figures over all cells of an experiment, by their files' stems."""
     look = panels.look_of(experiment.cells, palette)
     summary, options, outcome = experiment.summary, experiment.options, experiment.outcome.name
     figures: dict[str, Callable[[], Figure]] = {}
@@ -97,7 +98,8 @@ def _over_cells(experiment: Experiment, palette: str) -> Mapping[str, Callable[[
         figures["verdicts"] = lambda: curves.verdict_plot(summary, look)
     else:
         figures["masses"] = lambda: curves.mass_plot(summary, look, inputs_of(experiment.table))
-        figures["radius"] = lambda: curves.radius_plot(summary)
+        if summary["r90_px"].notna().any():  # one draw per block: no estimate of sizes
+            figures["radius"] = lambda: curves.radius_plot(summary)
         if len(experiment.decay):
             figures["decay"] = lambda: curves.decay_plot(experiment.decay, outcome)
         if len(experiment.paired_decay):
@@ -119,7 +121,7 @@ def _scenes(experiment: Experiment, drawing: Drawing) -> tuple[list[Path], list[
         The figures drawn, and those of an earlier report that stay: of scenes that it drew with more models.
     """
     seed, paths, left = experiment.table["seed"].min(), [], []
-    by_scene = _drawable(experiment, seed)
+    by_scene = drawable(experiment, seed)
     wanted = experiment.table[experiment.table["seed"] == seed].groupby(["scene", "task"]).size()
     several = experiment.table["task"].nunique() > 1
     names = {(scene, task): f"{scene}_{task}" if several else scene for scene, task in wanted.index}
@@ -141,7 +143,7 @@ def _scenes(experiment: Experiment, drawing: Drawing) -> tuple[list[Path], list[
     return paths, left
 
 
-def _drawable(experiment: Experiment, seed: int) -> dict[tuple[str, str], list[StoredCell]]:
+def drawable(experiment: Experiment, seed: int) -> dict[tuple[str, str], list[StoredCell]]:
     """Return the cells of one seed whose pictures are stored, by scene and task."""
     by_scene: dict[tuple[str, str], list[StoredCell]] = {}
     for cell in experiment.cells:

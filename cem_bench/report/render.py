@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 SPECIAL = re.compile(r"([\\`*\[\]|])")
@@ -112,6 +113,17 @@ def render(template: str, **context: Any) -> str:
     """
     text = _environment().get_template(f"{template}.md.j2").render(**context)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def as_html(markdown: str, title: str) -> str:
+    """Return a page in Markdown as a whole page in HTML; what the Markdown holds as HTML is shown, not obeyed.
+
+    Args:
+        markdown: of `render`.
+        title: of the page.
+    """
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    return render_html("page", title=title, body=Markup(body))
 
 
 @cache

@@ -33,6 +33,7 @@ def write_single_page(folder: Path) -> Path | None:
         "single",
         folder=folder.name,
         rows=_table(list(maps.values())),
+        forced=[line for record in maps.values() if (line := _forced(record))],
         maps=[_map(stem, record) for stem, record in maps.items()],
         # older records lack it; the maps of several outcomes share one
         commands=list(dict.fromkeys(record["command"] for record in maps.values() if "command" in record)),
@@ -46,6 +47,14 @@ def _table(records: list[dict[str, Any]]) -> pd.DataFrame:
     """Return a row per record, without the columns that none of them fills."""
     rows = pd.DataFrame([_row(record) for record in records])
     return rows.loc[:, (rows != "").any(axis=0)]
+
+
+def _forced(record: dict[str, Any]) -> str:
+    """Return what to say of a network that was measured under a task that it is not trained for; "" of others."""
+    trained, task = record.get("trained_for"), record.get("task")  # older records lack them
+    if not trained or task in trained:
+        return ""
+    return f"{record['model']} (trained for {', '.join(trained)}) on {record['scene']} under {task}"
 
 
 def _row(record: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cem_bench.figures.saving import FORMATS
-from cem_bench.report import ablations, atlas, page, printed
+from cem_bench.report import ablations, atlas, page, photo_page, printed
 from cem_bench.report.columns import in_file
 from cem_bench.report.drawn import Drawing, draw
 from cem_bench.report.experiment import Experiment, read_experiment, read_plan, read_settings
@@ -41,7 +41,10 @@ def write_report(name: str, output: Path, *, palette: str = "paper", formats: Se
         return [folder / "README.md"]
     experiment = read_experiment(name, output)
     tables, root = _write_tables(experiment, folder), experiment.root_sha256
-    figures, stay = draw(experiment, Drawing(folder, output / "private" / name, palette, formats, root))
+    drawing = Drawing(folder, output / "private" / name, palette, formats, root)
+    if experiment.options.get("photos"):
+        return [*tables, *photo_page.write(experiment, drawing)]
+    figures, stay = draw(experiment, drawing)
     beside = [path for path in figures if path.parent == folder]
     write_atomically(folder / "atlas.html", atlas.atlas(experiment, output).encode())
     write_atomically(folder / "README.md", page.page(experiment, beside, sorted(stay)).encode())

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
 
 import model_zoo
 from cem_bench.run.compose import CONF
 from cem_bench.run.config import Config, options_of
 from cem_bench.run.data import plain_words, register_resolver
+from cem_bench.run.networks import build_model, why_no_model
+from cem_bench.run.references import node_kept
 from cem_bench.run.sweep import Sweep, rois_beside, table_scenes
 
 if TYPE_CHECKING:
@@ -41,107 +42,6 @@ def register() -> None:
             store.store(group="model", name=alias, node={"name": name})
     for name, node in table_scenes(CONF / "scene_table.csv").items():
         store.store(group="scene", name=name, node=node)
-
-
-def build_model(config: DictConfig, degradation: Degradation | None = None) -> Model:
-    """Load the model of a configuration: zoo name, file that spandrel recognises, or class.
-
-    Args:
-        config: the node `model`.
-        degradation: of the task, which a card's network may have to be told; None for the one that the card names.
-
-    Raises:
-        ValueError: if it is none of the three or more than one, the checkpoint is refused, or its weights are for
-            another degradation.
-    """
-    from cem_bench.models.model import as_model
-
-    ways = [way for way in ("path", "_target_") if config[way]] or (["name"] if config.name else [])
-    if len(ways) != 1:
-        raise ValueError(
-            f"Got {', '.join(ways) or 'no model'}; expected exactly one of model=NAME (`python -m model_zoo list`), "
-            "model=custom model.path=FILE, model=custom model._target_=pkg.mod.Class."
-        )
-    if str(config.path or "").endswith(".onnx"):
-        return _onnx_model(config)
-    if config.path:
-        network, facts = model_zoo.load_file(config.path)
-        return as_model(
-            network,
-            name=Path(config.path).stem,
-            scale=facts.scale,
-            tasks=facts.tasks,
-            facts=_facts(facts),
-            identity=config.identity,
-        )
-    return _own_model(config) if config["_target_"] else _zoo_model(config, degradation)
-
-
-def _zoo_model(config: DictConfig, degradation: Degradation | None) -> Model:
-    from cem_bench.models.model import as_model
-    from cem_bench.run.strength import check_level, options_under
-    from model_zoo.cards import computation
-
-    card = model_zoo.card(config.name)
-    if config.identity:
-        raise ValueError(f"model.identity={config.identity}: {card.name} has an identity by its card; take it away.")
-    if not config.off_level:
-        check_level(card, degradation)
-    changed = options_under(card, config.options, degradation)
-    card = model_zoo.configured(card, changed)
-    network = model_zoo.load(card.name, weights=config.weights, options=changed)
-    model = as_model(
-        network, name=card.name, scale=card.scale, value_range=card.value_range, tasks=card.tasks, facts=_facts(card)
-    )
-    return replace(model, card=computation(card))
-
-
-def _onnx_model(config: DictConfig) -> Model:
-    from cem_bench.models.onnx import onnx_model
-
-    return onnx_model(
-        config.path,
-        identity=config.identity,
-        scale=config.scale,
-        value_range=config.value_range,
-        tasks=tuple(config.tasks),
-        facts={"file": Path(config.path).name},
-    )
-
-
-def _own_model(config: DictConfig) -> Model:
-    from torch import nn
-
-    from cem_bench.models.model import as_model
-    from model_zoo.checkpoint import fill, read
-
-    sys.path.insert(0, "")  # a class in the current folder needs no installation
-    try:
-        target = hydra.utils.get_object(config["_target_"])
-    except Exception as error:
-        raise ValueError(f"model._target_={config['_target_']} cannot be imported: {error}") from error
-    network: Any = target(**config.options) if isinstance(target, type) or config.options else target
-    if config.weights:
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"model.weights needs a torch.nn.Module, but {config['_target_']} is not one.")
-        entry = model_zoo.Card(name=config["_target_"], network=":".join(config["_target_"].rsplit(".", 1)))
-        fill(network, read(Path(config.weights)), entry, config.weights)
-    name = str(config["_target_"]).rpartition(".")[2]
-    facts = {"target": config["_target_"], "weights": config.weights}
-    return as_model(
-        network,
-        name=name,
-        scale=config.scale,
-        value_range=config.value_range,
-        tasks=tuple(config.tasks),
-        facts=facts,
-        identity=config.identity,
-    )
-
-
-def _facts(card: Any) -> dict[str, Any]:
-    names = ("name", "network", "library", "value_range", "reach", "global_statistics", "parameters", "sha256")
-    return {key: getattr(card, key, None) for key in names}
 
 
 def asked_degradation(config: DictConfig) -> Degradation | None:
@@ -187,6 +87,21 @@ def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> b
     return degradation.scale == model.scale and degradation.task in model.tasks
 
 
+def check_task(model: Model, degradation: Degradation) -> None:
+    """Refuse a network under a task that it is said not to be trained for; of one that says nothing, nothing is known.
+
+    Raises:
+        ValueError: naming its tasks and the option that measures it all the same.
+    """
+    same_size = degradation.scale == model.scale  # else measuring refuses it, with the task to choose
+    if same_size and model.tasks and degradation.task not in model.tasks:
+        raise ValueError(
+            f"{model.name} is trained for {', '.join(model.tasks)}, and the task is {degradation.task} "
+            f"({type(degradation).__name__}): choose a task of its own, or measure it all the same with force=true, "
+            "which the page will say."
+        )
+
+
 def parts_of(sweep: Sweep) -> list[Sweep]:
     """Return a sweep in parts of which every combination is a cell: with `trained_tasks_only` one a task."""
     if not sweep.trained_tasks_only:
@@ -194,9 +109,17 @@ def parts_of(sweep: Sweep) -> list[Sweep]:
     parts = []
     for task in sweep.axes["task"]:
         degradation = instantiate(OmegaConf.load(CONF / "task" / f"{task}.yaml").degradation)
-        able = tuple(name for name in sweep.axes["model"] if is_trained_for(model_zoo.card(name), degradation))
+        able = tuple(name for name in sweep.axes["model"] if _may_run(name, degradation))
         parts.append(replace(sweep, axes={**sweep.axes, "task": (task,), "model": able}))
     return [part for part in parts if part.cells]
+
+
+def _may_run(name: str, degradation: Degradation) -> bool:
+    """Say whether a choice of the group `model` is trained for a degradation; of one's own, whether it may be."""
+    node = node_kept(name)
+    if node is None or node.get("name"):
+        return is_trained_for(model_zoo.card(node["name"] if node else name), degradation)
+    return node.get("scale", 1) == degradation.scale and degradation.task in node.get("tasks", [degradation.task])
 
 
 def wanted(sweep: Sweep) -> list[dict[str, str]]:
@@ -206,11 +129,20 @@ def wanted(sweep: Sweep) -> list[dict[str, str]]:
 
 def build_scene(config: DictConfig) -> Scene:
     """Read the scene of a configuration."""
+    from cem_bench.inputs.images import locate, read_rgb
+    from cem_bench.inputs.photos import Framing, fitted
     from cem_bench.inputs.scene import load_scene
 
     crop = None if config.crop is None else tuple(config.crop)
+    if crop is None and config.fit:
+        size = read_rgb(locate(config.source)).shape[:2]
+        part, how = fitted(size, Framing(multiple=config.block, largest=0), config.source)  # pyright: ignore[reportArgumentType]
+        crop = (part.top, part.left, part.height, part.width)
+        if (part.height, part.width) != size:
+            tqdm.write(f"{config.source}: {part.height}x{part.width} pixels of {size[0]}x{size[1]}, {how}")
+    name = config.name or Path(config.source).stem
     division = {"block": config.block, "segments": config.segments}
-    return load_scene(config.name, config.source, tuple(config.roi), crop=crop, **division)  # pyright: ignore[reportArgumentType]
+    return load_scene(name, config.source, tuple(config.roi), crop=crop, **division)  # pyright: ignore[reportArgumentType]
 
 
 def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
@@ -236,15 +168,22 @@ def build_pool(config: DictConfig, scene: Scene) -> DonorPool:
     return matched(pool, scene, config.match, config.nearest) if config.match else pool
 
 
-def build_cell(config: DictConfig) -> Cell:
-    """Build the whole cell of a configuration."""
+def build_cell(config: DictConfig, model: Model | None = None) -> Cell:
+    """Build the whole cell of a configuration.
+
+    Args:
+        config: resolved.
+        model: in place of the one that the configuration names; None to load that.
+    """
     from cem_bench.measuring.cell import Cell
 
     asked = asked_degradation(config)
-    model = build_model(config.model, asked)
+    model = model or build_model(config.model, asked, forced=config.force)
     scene = build_scene(config.scene)
     options = options_of(config)
     degradation = build_degradation(model) if asked is None else asked
+    if not config.force:
+        check_task(model, degradation)
     return Cell(model, scene, degradation, build_pool(config.donors, scene), instantiate(config.sampling), options)
 
 
@@ -255,21 +194,6 @@ def known_models() -> set[str]:
     members = {str(spec.get("name")) for spec in specs}
     trainings = {f"{name}_seed{training}" for name in members for training in (1, 2)}
     return {name for card in cards for name in (card.name, *card.aliases)} | members | trainings | {"custom"}
-
-
-def why_no_model(name: str) -> str:
-    """Say why a model of the zoo cannot run here and what to do; "" if it can."""
-    from model_zoo import weights
-
-    try:
-        card = model_zoo.card(name)
-    except model_zoo.ZooError:
-        return "not in the zoo yet: it is a trained member, see conf/train and `python scripts/train.py`"
-    if weights.find(card):
-        return ""
-    files = " or ".join(card.file_names) or f"{card.name}.safetensors"
-    where = card.address or card.paper or "its authors"
-    return f"no weights here: put {files} into a folder of CEM_WEIGHTS (from {where})"
 
 
 def networks() -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from cem_bench.run.references import registered
+
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 FOLDER_FLAGS = ("--config-dir", "-cd")
@@ -32,12 +34,12 @@ def composed(overrides: Sequence[str], *, conf: Path = CONF, hydra: bool = False
     """Compose the configuration of one cell.
 
     Args:
-        overrides: as on the command line, no sweeps.
+        overrides: as on the command line, no sweeps; `model=` may be a reference.
         conf: folder of configurations.
         hydra: keep Hydra's own part.
     """
     with loaded(conf):
-        return compose("config", overrides=list(overrides), return_hydra_config=hydra)
+        return compose("config", overrides=registered(overrides), return_hydra_config=hydra)
 
 
 def parser(loader: ConfigLoader) -> OverridesParser:

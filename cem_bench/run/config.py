@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -19,10 +20,12 @@ ROIS = ("scene", "grid")
 
 @dataclass
 class ModelConfig:
-    """A model: by name from the zoo, or one's own by `path` or `_target_`.
+    """A model: by name from the zoo, or one's own by `path` or `_target_`; a reference (`run/references.py`) sets all.
 
     `identity` is a name of one's own for what it computes, where that cannot be seen; `off_level` measures a network
-    under another strength of the degradation than its weights are for.
+    under another strength of the degradation than its weights are for. `output`, `beside`, `channels`, `value_range`
+    (white, or BLACK..WHITE), `multiple`, `dtype` and `inference` say what the network takes and gives
+    (`model_zoo.contracts.Contract`).
     """
 
     name: str | None = None
@@ -31,10 +34,18 @@ class ModelConfig:
     _target_: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     scale: int = 1
-    value_range: int = 1
+    value_range: Any = 1
     tasks: list[str] = field(default_factory=list)
     identity: str = ""
     off_level: bool = False
+    output: str = ""
+    beside: str = ""
+    channels: str = "rgb"
+    multiple: int = 1
+    dtype: str = "float32"
+    inference: str = "whole"
+    reference: str = ""
+    called: str = ""
 
 
 @dataclass
@@ -49,6 +60,7 @@ class SceneConfig:
     """An image, the part of it to use, the ROI (row, column, height, width) and the block size, in clean pixels.
 
     `segments` above 0 divides what lies outside the ROI into about so many superpixels, instead of square blocks.
+    `fit` takes the largest part that the block tiles, where no `crop` is given; a `name` of "" is the file's stem.
     """
 
     name: str = MISSING
@@ -57,6 +69,7 @@ class SceneConfig:
     roi: list[int] = MISSING
     block: int = 8
     segments: int = 0
+    fit: bool = False
 
 
 @dataclass
@@ -92,6 +105,7 @@ class Run:
     question: str = option("", "what an experiment asks; makes its cells members of a report")
     report: dict[str, Any] = field(default_factory=dict)
     trained_tasks_only: bool = option(False, "leave out the tasks that a network is not trained for")
+    force: bool = option(False, "also measure a network under a task or a strength that it is not trained for")
     include: list[str] = field(default_factory=list)
     roi: str = option("scene", "the scene's ROI, or the effect of every block on every output block", choices=ROIS)
     palette: str = option("paper", "seismic, or for colour-blind readers", choices=PALETTES)
@@ -136,10 +150,30 @@ def check_config(config: DictConfig) -> None:
     donors = config.donors
     if donors.match is not None and donors.match not in MATCHES:
         raise ValueError(f"donors.match: got {donors.match!r}, expected one of {', '.join(MATCHES)}, or null.")
-    wanted["model.value_range"] = (model.value_range, "the value of white in what the network is fed, as 1 or 255")
+    range_of(model.value_range)
     for name, (value, unit) in wanted.items():
         if value <= 0:
             raise ValueError(f"{name}: got {value}, expected a number above 0 ({unit}).")
+
+
+def range_of(value: Any) -> tuple[float, float]:
+    """Return black and white of a network's images.
+
+    Args:
+        value: white, as 1 or 255, or both, as `0..255` or `-1..1`.
+
+    Raises:
+        ValueError: if it is neither, or white does not lie above black.
+    """
+    number = r"-?\d+(?:\.\d+)?"
+    match = re.fullmatch(rf"(?:({number})\.\.)?({number})", str(value).strip())
+    low, high = (float(match[1] or 0), float(match[2])) if match else (0.0, 0.0)
+    if not high > low:
+        raise ValueError(
+            f"model.value_range: got {value}, expected the value of white in what the network is fed, as 1 or 255, or "
+            "black and white, as -1..1."
+        )
+    return low, high
 
 
 def option_lines() -> Iterator[str]:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from cem_bench.engine.allocator import keep_freed_memory
 from cem_bench.run.build import build_cell, register, rois_beside_scene
 from cem_bench.run.data import plain_words
+from cem_bench.run.references import spelled
 from cem_bench.run.stopping import catch_signals
 from cem_bench.store.failures import clear_failure, note_failure
 from cem_bench.store.leases import BusyError
@@ -89,7 +90,7 @@ def _warm() -> None:
 
 def _in_turn(config: DictConfig, state: State, output: Path, *, wait: bool) -> None:
     """Measure a claimed cell and keep how far it is, whatever it comes to."""
-    overrides = list(state.overrides)
+    overrides = spelled(list(state.overrides), config.model.reference)
     write_state(output, state)
     try:
         OmegaConf.resolve(config)

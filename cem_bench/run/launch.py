@@ -15,13 +15,15 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from cem_bench.run.build import parts_of, register, why_no_model, why_no_scene
+from cem_bench.run.build import parts_of, register, why_no_scene
 from cem_bench.run.compose import CONF, composed, experiment_file, split
 from cem_bench.run.data import plain_words
 from cem_bench.run.experiment_check import check_experiment
 from cem_bench.run.job import job, own_overrides
+from cem_bench.run.networks import why_no_model
 from cem_bench.run.overrides import check_overrides
 from cem_bench.run.progress import Turnout, followed
+from cem_bench.run.references import reference_of, registered
 from cem_bench.run.sweep import Sweep, included, plan
 from cem_bench.run.workers import QUIET, environments, is_worker, run_workers
 from cem_bench.store.failures import Failure, failures_since, note_failure
@@ -73,6 +75,11 @@ def run(arguments: Sequence[str]) -> int:
     register()
     # what an operator of deepinv takes is its own: any key below `physics` may be added
     arguments = [f"++{text}" if text.startswith("physics.") else text for text in arguments]
+    try:
+        arguments = registered(arguments)
+    except ValueError as error:
+        print(f"cem_bench: {error}", file=sys.stderr)
+        return 1
     flags, overrides, folders = split(arguments)
     if any(flag.split("=")[0] in OTHER_ANSWERS for flag in flags):
         return _answered(list(arguments))
@@ -202,7 +209,7 @@ def announce(sweep: Sweep, cells: int) -> None:
     """Say what a sweep will do and what it cannot."""
     for key, reasons in sweep.missing.items():
         for value, reason in reasons.items():
-            print(f"cannot run {key}={value}: {reason}")
+            print(f"cannot run {key}={reference_of(value)}: {reason}")
     print(f"{cells} cells; what is stored is not measured again", flush=True)
 
 
@@ -254,7 +261,7 @@ def _launch(arguments: list[str]) -> str:
     given, before = sys.argv[1:], {name: os.environ.get(name) for name in OF_JOBS}
     os.environ.update(OF_JOBS)
     try:
-        sys.argv[1:] = arguments
+        sys.argv[1:] = registered(arguments)
         entry()
     except (HydraException, OmegaConfBaseException) as error:
         return plain_words(error)

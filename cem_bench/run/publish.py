@@ -78,7 +78,8 @@ def _publish_map(measured: Measurement, stem: Path, command: str, palette: str) 
     """Write array, figure and record of one outcome."""
     effect_map, cell = measured.effect_map, measured.cell
     roi, root = cell.scene.roi, measured.store.root_sha256
-    record = {**measured.record, "root_sha256": root, "command": command}
+    trained = {"trained_for": list(cell.model.tasks), "task": cell.degradation.task}
+    record = {**measured.record, **trained, "root_sha256": root, "command": command}
     write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(record, indent=2) + "\n").encode())
     array = stem.with_name(stem.name + ".npz")
     effect: Any = {effect_name(cell.options.facts): effect_map.effect}

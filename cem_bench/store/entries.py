@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -11,6 +12,8 @@ from cem_bench.store.files import file_name
 HOW = ("experiment", "sampling", "output", "palette", "engine", "memory_gb", "compile", "device", "workers", "hydra")
 # overrides that entries and tables call by an earlier name, so that a cell keeps its entry
 STORED_KEYS = {"task.degradation.field_seed": "task.degradation.seed", "donors.pool_seed": "donors.seed"}
+
+LONGEST = 245  # letters of a file's name, its ending apart
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -26,7 +29,10 @@ def chosen(overrides: Mapping[str, str]) -> dict[str, str]:
 
 def entry_stem(overrides: Mapping[str, str]) -> str:
     """Return the name of a cell's entry without the ending: measured again with new weights, it is the same."""
-    return file_name(",".join(f"{key}={value}" for key, value in chosen(overrides).items()))
+    name = file_name(",".join(f"{key}={value}" for key, value in chosen(overrides).items()))
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def as_choices(overrides: Iterable[str]) -> dict[str, str]:

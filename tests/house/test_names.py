@@ -19,9 +19,9 @@ from cem_bench.store.entries import entry_stem
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = {
-    "cem_bench/inputs": {"field_seed", "pool_seed", "seed"},
+    "cem_bench/inputs": {"field_seed", "pool_seed", "roi_seed", "seed"},
     "cem_bench/stats": {"resample_seed", "pool_seed"},
-    "cem_bench/run": {"pool_seed", "sample_seed"},
+    "cem_bench/run": {"pool_seed", "roi_seed", "sample_seed"},
     "cem_bench/measuring": {"seed", "sample_seed"},
     "cem_bench/sampling": set(),
     "cem_bench/store": set(),

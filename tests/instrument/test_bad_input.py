@@ -34,10 +34,9 @@ def test_image_missing():
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
-        ("L", "is a grey image: save it as RGB"),
         ("RGBA", "is an image with alpha that is not opaque: flatten it"),
         ("I;16", r"has I;16 pixels \(16 bit or more\); expected 8-bit RGB: convert it to 8 bit"),
-        ("P", "is a palette image"),
+        ("LA", "is a grey image with alpha that is not opaque"),
     ],
 )
 def test_image_of_another_kind(tmp_path: Path, mode: str, message: str):

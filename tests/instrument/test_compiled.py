@@ -15,8 +15,9 @@ import model_zoo
 from cem_bench import Cell, Noise, Options, Uniform, as_model, measure
 from cem_bench.models.model import Model
 from cem_bench.models.onnx import OnnxNetwork, onnx_model
-from cem_bench.run.build import build_model, register
+from cem_bench.run.build import register
 from cem_bench.run.compose import composed
+from cem_bench.run.networks import build_model
 from cem_bench.store.draws import run_key
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.jit and the old exporter are deprecated; files hold them

@@ -19,7 +19,8 @@ from torch import nn
 import model_zoo
 from cem_bench import Cell, Noise, Options, Rect, Uniform, as_model, measure
 from cem_bench.models.model import Model
-from cem_bench.run.build import CONF, build_cell, build_model, register
+from cem_bench.run.build import CONF, build_cell, register
+from cem_bench.run.networks import build_model
 from cem_bench.store.draws import run_key
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cem_bench import DonorPool, Rect, Scene
 from cem_bench.inputs.donors import pool_from_array
-from cem_bench.inputs.images import read_rgb
+from cem_bench.inputs.images import read_photo, read_rgb
 from cem_bench.inputs.scene import load_scene
 
 
@@ -77,13 +77,40 @@ REFUSED = {
     "animated PNG": (lambda path: several(path, "PNG"), "holds 2 pictures; expected one"),
     "TIFF of two pages": (lambda path: several(path, "TIFF"), "holds 2 pictures; expected one"),
     "colour for transparent": (keyed, "a colour that stands for transparent: flatten it"),
-    "palette": (lambda path: Image.new("P", (8, 8)).save(path, "PNG"), "a palette image: save it as RGB"),
-    "grey": (lambda path: Image.new("L", (8, 8)).save(path, "PNG"), "a grey image: save it as RGB"),
-    "grey with alpha": (lambda path: Image.new("LA", (8, 8)).save(path, "PNG"), "a grey image with alpha: save"),
-    "black and white": (lambda path: Image.new("1", (8, 8)).save(path, "PNG"), "a black-and-white image: save"),
+    "transparent palette": (lambda path: transparent(path), "is not opaque: flatten it"),
+    "grey, partly transparent": (lambda path: Image.new("LA", (8, 8)).save(path, "PNG"), "is not opaque: flatten it"),
+    "grey for transparent": (lambda path: Image.new("L", (8, 8)).save(path, "PNG", transparency=3), "flatten it"),
     "print": (lambda path: Image.new("CMYK", (8, 8)).save(path, "JPEG"), "a CMYK image: save it as RGB"),
     "floats": (lambda path: Image.new("F", (8, 8)).save(path, "TIFF"), "16 bit or more"),
 }
+
+
+def transparent(path: Path) -> None:
+    image = Image.new("P", (8, 8))
+    image.putpalette([7, 8, 9] * 256)
+    image.save(path, "PNG", transparency=0)
+
+
+def test_what_rgb_holds_without_loss_is_read(rng, tmp_path: Path):
+    shades, codes = (rng.integers(0, 256, (8, 12), dtype=np.uint8) for _ in range(2))
+    table = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    indexed = Image.fromarray(codes, "P")
+    indexed.putpalette(table.tobytes())
+    opaque = Image.merge("LA", [Image.fromarray(shades), Image.new("L", (12, 8), 255)])
+    grey = np.repeat(shades[..., None], 3, axis=2)
+    bits = Image.fromarray(shades > 99)
+    expected = {
+        "grey": (Image.fromarray(shades), grey, "grey: three equal channels"),
+        "palette": (indexed, table[codes], "colours of a palette"),
+        "opaque": (opaque, grey, "opaque alpha left out"),
+        "bits": (bits, np.repeat((shades > 99)[..., None] * np.uint8(255), 3, axis=2), "black and white"),
+        "plain": (Image.fromarray(grey), grey, ""),
+    }
+    for name, (image, pixels, words) in expected.items():
+        image.save(tmp_path / f"{name}.png")
+        read, held = read_photo(tmp_path / f"{name}.png")
+        assert np.array_equal(read, pixels), name
+        assert held.startswith(words) and bool(held) == bool(words), name
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -12,7 +12,8 @@ import pytest
 
 from cem_bench.inputs.geometry import Rect
 from cem_bench.report.claims import write_claims
-from cem_bench.run.build import CONF, register, why_no_model, why_no_scene
+from cem_bench.run.build import CONF, register, why_no_scene
+from cem_bench.run.networks import why_no_model
 from cem_bench.run.sweep import included, plan
 
 ROOT = Path(__file__).resolve().parents[2]

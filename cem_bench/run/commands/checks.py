@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cem_bench.run.build import register, wanted, why_no_model, why_no_scene
+from cem_bench.run.build import register, wanted, why_no_scene
 from cem_bench.run.compose import split
+from cem_bench.run.networks import why_no_model
 from cem_bench.run.overrides import check_overrides
 from cem_bench.run.progress import status
+from cem_bench.run.references import reference_of, registered
 from cem_bench.run.slurm import script
 from cem_bench.run.sweep import plan
 from cem_bench.run.verify import verify
@@ -26,11 +28,11 @@ def print_status(output: Path, experiment: str, overrides: Sequence[str] = ()) -
         FileNotFoundError: if it is no sweep.
     """
     register()
-    sweep = plan([f"+experiment={experiment}", *overrides], {"model": why_no_model, "scene": why_no_scene})
+    sweep = plan([f"+experiment={experiment}", *registered(overrides)], {"model": why_no_model, "scene": why_no_scene})
     if sweep is None:
         raise FileNotFoundError(f"{experiment} is no sweep: `python -m cem_bench --help` lists experiments.")
     fixed = dict(text.lstrip("+").split("=", 1) for text in sweep.fixed if not text.startswith("+experiment="))
-    progress = status(output, experiment, [fixed | cell for cell in wanted(sweep)])
+    progress = status(output, experiment, [fixed | _spelled(cell) for cell in wanted(sweep)])
     print(f"{experiment}: {progress.planned} cells that this machine can run, {progress.done} done")
     for line in progress.running:
         print(f"  running  {line}")
@@ -38,6 +40,11 @@ def print_status(output: Path, experiment: str, overrides: Sequence[str] = ()) -
         print(f"  failed   {failure.error}\n           {failure.command}")
     if progress.eta_s is not None and progress.done < progress.planned:
         print(f"  about {progress.eta_s / 60:.1f} min are left for {max(1, len(progress.running))} worker(s)")
+
+
+def _spelled(cell: dict[str, str]) -> dict[str, str]:
+    """Return a cell's choices with a network's reference as its entry spells it."""
+    return {key: reference_of(value) if key == "model" else value for key, value in cell.items()}
 
 
 def print_verified(folder: Path, sample: int, sample_seed: int) -> bool:

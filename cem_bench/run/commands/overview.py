@@ -17,8 +17,8 @@ carry the same degradation; the change in the outcome of the region of interest 
 Measure a map, or a sweep of them (KEY=VALUE, by Hydra):
   python -m cem_bench +experiment=quickstart                       one map from what is shipped, in a minute
   python -m cem_bench model=DnCNN scene=coffee seed=1              another model, scene, seed
-  python -m cem_bench model=custom model.path=file.pth task=dn25   a checkpoint that spandrel recognises
-  python -m cem_bench model=custom model._target_=pkg.mod.Class model.weights=file.pth task=dn50
+  python -m cem_bench model=file.pth task=dn25                     a checkpoint that spandrel recognises
+  python -m cem_bench model=mine.py:Net,weights=my.pth task=dn50   a class of your own (docs/how-to/compare.md)
   python -m cem_bench scene=file scene.source=photo.png 'scene.roi=[152,96,32,32]'
   python -m cem_bench --multirun model=DnCNN,FFDNet seed=0,1,2     a sweep; what is stored is not measured again
   python -m cem_bench --config-dir FOLDER +experiment=mine         FOLDER/experiment/mine.yaml, your own

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cem_bench.run.build import register, wanted, why_no_model, why_no_scene
+from cem_bench.run.build import register, wanted, why_no_scene
 from cem_bench.run.launch import run_parts
+from cem_bench.run.networks import why_no_model
 from cem_bench.run.sweep import Sweep, included, plan
 
 GUESS_SECONDS = 60.0  # a cell of a model that no table of the experiment holds
