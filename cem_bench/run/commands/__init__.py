@@ -119,8 +119,7 @@ def compare(
 ) -> None:
     """Compare networks on your photos: one folder with a page, maps, differences, tables, LaTeX and PDF.
 
-    A network is a name of the zoo, a file, `mine.py:Class` or `pkg.mod:Class`, with options behind commas, as
-    `mine.py:Net,weights=my.pth,output=-1`. What is stored is not measured again.
+    A network is a zoo name, a file, `mine.py:Class` or `pkg.mod:Class`, with options behind commas.
     """
     from cem_bench.run.commands.comparing import print_comparison
 
