@@ -173,7 +173,9 @@ def _end(turnout: Turnout) -> None:
 
 def failures_of(output: Path, turnout: Turnout) -> list[Failure]:
     """Return the failures of a sweep's cells in this turn, oldest first."""
-    return [failure for failure in failures_since(output, 0.0) if state_name(failure.overrides) in turnout.failed]
+    # failures spell a network's reference out, to be pasted; states are named by the choice that stands for it
+    stored = failures_since(output, 0.0)
+    return [failure for failure in stored if state_name(registered(failure.overrides)) in turnout.failed]
 
 
 def _report_once(sweep: Sweep, failures: Sequence[Failure], cells: int, output: Path, turn: Turn) -> None:

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from cem_bench.run.commands.arguments import OTHERS, RESULTS, Output, Palette
+from cem_bench.run.commands.arguments import stop as _stop
+from cem_bench.run.commands.own_networks import check, compare
+
 app = typer.Typer(
     name="cem_bench",
     no_args_is_help=True,
@@ -16,17 +20,6 @@ app = typer.Typer(
 )
 draws = typer.Typer(no_args_is_help=True)
 app.add_typer(draws, name="draws", help="Move stored draws between this machine's store and the repository.")
-
-Output = Annotated[Path, typer.Option(help="folder of the results")]
-Palette = Annotated[str, typer.Option(help="paper (seismic) or safe (for colour-blind readers)")]
-# arguments that another parser reads: Hydra's overrides, the zoo's own command line
-OTHERS = {"allow_extra_args": True, "ignore_unknown_options": True}
-RESULTS = Path("results")
-
-
-def _stop(error: Exception) -> typer.Exit:
-    typer.echo(f"cem_bench: {error}", err=True)
-    return typer.Exit(1)
 
 
 @app.command()
@@ -79,57 +72,8 @@ def restore(output: Output = RESULTS) -> None:
         raise _stop(error) from error
 
 
-@app.command(context_settings=OTHERS)
-def check(
-    context: typer.Context,
-    network: Annotated[str, typer.Argument(help="a reference, as mine.py:Net,weights=my.pth, file.pth or DnCNN")],
-    task: Annotated[str, typer.Option(help="as dn25; default: that of its card, else dn25")] = "",
-) -> None:
-    """Look at a network before measuring: what it takes and gives, engine, reach, time, and the line to write.
-
-    Options of a reference are weights, name, scale, value_range (255, -1..1), tasks, output (-1, image), beside
-    (map:0.1, channel:sigma, index:2), channels (bgr, grey, y, 4), multiple, dtype (half), inference (tiles:64,
-    local:48) and identity; all others go to the class.
-    """
-    from cem_bench.run.commands.check import print_check
-
-    try:
-        ready = print_check(network, task, context.args)
-    except (ValueError, OSError) as error:
-        raise _stop(error) from error
-    raise typer.Exit(0 if ready else 1)
-
-
-@app.command(context_settings=OTHERS)
-def compare(
-    context: typer.Context,
-    networks: Annotated[list[str], typer.Argument(help="references, and KEY=VALUE for every cell, as sampling.n=8")],
-    photos: Annotated[list[str], typer.Option(help="file or folder; may be given several times")],
-    task: Annotated[str, typer.Option(help="what is restored, as dn25; several with commas")],
-    name: Annotated[str, typer.Option(help="of the folder; default: one that no other comparison has")] = "",
-    crop: Annotated[str, typer.Option(help="part of every photo: top,left,height,width")] = "",
-    roi: Annotated[list[str] | None, typer.Option(help="region in the part: top,left,size; may be several")] = None,
-    rois: Annotated[int, typer.Option(help="regions per photo by the seeded rule, where no --roi is given")] = 1,
-    side: Annotated[int, typer.Option(help="of a region by the rule, pixels")] = 32,
-    roi_seed: Annotated[int, typer.Option(help="names the places of the rule")] = 0,
-    largest: Annotated[int, typer.Option(help="longest side of the part, pixels; 0: no limit")] = 512,
-    force: Annotated[bool, typer.Option("--force", help="also under tasks that a network is not trained for")] = False,
-    palette: Palette = "paper",
-    output: Output = RESULTS,
-) -> None:
-    """Compare networks on your photos: one folder with a page, maps, differences, tables, LaTeX and PDF.
-
-    A network is a zoo name, a file, `mine.py:Class` or `pkg.mod:Class`, with options behind commas.
-    """
-    from cem_bench.run.commands.comparing import print_comparison
-
-    framing = {"crop": crop, "roi": roi or (), "rois": rois, "side": side, "roi_seed": roi_seed, "largest": largest}
-    rest = {"output": output, "name": name, "force": force, "palette": palette, **framing}
-    try:
-        whole = print_comparison([*networks, *context.args], photos, task.split(","), rest)
-    except (ValueError, OSError) as error:
-        raise _stop(error) from error
-    raise typer.Exit(0 if whole else 1)
+app.command(context_settings=OTHERS)(check)
+app.command(context_settings=OTHERS)(compare)
 
 
 @app.command(context_settings=OTHERS)
