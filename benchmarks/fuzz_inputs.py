@@ -205,12 +205,12 @@ def broken(text: str, rng: np.random.Generator) -> str:
     """Change an override: a piece put in or for another, two halves of different ones, signs doubled."""
     for _ in range(int(rng.integers(1, 4))):
         at, end = sorted(int(place) for place in rng.integers(0, len(text) + 1, 2))
-        other = WORDS[int(rng.integers(len(WORDS)))]
+        override = WORDS[int(rng.integers(len(WORDS)))]
         piece = PIECES[int(rng.integers(len(PIECES)))]
         parts = (
             text[:at] + piece + text[end:],
             text[:at] + piece + text[at:],
-            text[:at] + other[at:],
+            text[:at] + override[at:],
             text[at:end] * 2,
         )
         text = parts[int(rng.integers(len(parts)))][:5000]

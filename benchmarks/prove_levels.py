@@ -38,6 +38,7 @@ from cem_bench.stats.simulate import (
     replay_paper,
     score,
 )
+from cem_bench.store.files import write_atomically
 
 
 def cheap_effects(gold: Gold, name: str) -> tuple[NDArray[np.float64], float, float]:
@@ -107,7 +108,7 @@ def main() -> None:
     left = float((rest.var(axis=1) / gold.effects.var(axis=1)).mean())
     print(json.dumps({"cost of a level draw, forwards": round(ratio, 4), "variance left, mean": left}))
     print(table.round(3).to_string())
-    table.to_csv(given.out, index=False, float_format="%.5g")
+    write_atomically(given.out, table.to_csv(index=False, float_format="%.5g").encode())
 
 
 if __name__ == "__main__":

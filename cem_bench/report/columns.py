@@ -107,7 +107,8 @@ def in_unit(title: str, outcome: OutcomeFacts) -> str:
 
 IN_DB = re.compile(r"(?!psnr|observed_psnr)(\w+?)_db(_low|_high|)")
 # columns of effects in tables of a report, by their names without `_db`
-EFFECTS = ("min", "max", "size", "peak", "far_mass", "net_mass", "positive_mass", "negative_mass", "first", "second")
+OF_SETS = ("joint", "joint_far", "interaction", "far_mass", "net_mass", "positive_mass", "negative_mass")
+EFFECTS = (*OF_SETS, "min", "max", "size", "peak", "first", "second")
 IN_UNIT = re.compile(rf"({'|'.join(EFFECTS)})(_[a-z0-9_]+?)(_low|_high|)")
 
 

@@ -57,7 +57,7 @@ def other_roots(folder: Path, root: str) -> tuple[int, list[Damage]]:
         roots = {match.decode() for match in NAMED.findall(path.read_bytes())}
         named += root in roots
         if roots - {root}:
-            other = min(roots - {root})[:16]
-            reason = f"names the root {other}..., the draws have {root[:16]}...: write the report again"
+            foreign = min(roots - {root})[:16]
+            reason = f"names the root {foreign}..., the draws have {root[:16]}...: write the report again"
             damage.append(Damage(path, reason))
     return named, damage

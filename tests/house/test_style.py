@@ -41,7 +41,14 @@ def test_a_module_name_means_one_thing():
         rooms.setdefault(path.name, set()).add(str(path.relative_to(ROOT / "cem_bench")))
     twice = {name: places for name, places in rooms.items() if len(places) > 1 and not name.startswith("__")}
     # the probes of a validity page, and the command that asks for them
-    assert twice == {"validity.py": {"measuring/validity.py", "run/commands/validity.py"}}
+    # the two levels of a draw, computed and combined; the effects by path, measured, stored and asked for
+    levels = {"engine/levels.py", "stats/levels.py"}
+    paths = {"measuring/paths.py", "store/paths.py", "run/commands/paths.py"}
+    assert twice == {
+        "levels.py": levels,
+        "paths.py": paths,
+        "validity.py": {"measuring/validity.py", "run/commands/validity.py"},
+    }
 
 
 def test_the_help_is_there_at_once():

@@ -43,9 +43,10 @@ class Counted(nn.Module):
 
 
 def quickstart(network: Callable[[nn.Module, Cell], nn.Module]) -> Cell:
-    """Return the quickstart with one draw per block: its checks cost the same."""
+    """Return the quickstart with one draw per block and no joint draws: its map's checks cost the same."""
     register()
     cell = dataclasses.replace(build_cell(composed(["+experiment=quickstart"])), rule=Uniform(1))
+    cell = dataclasses.replace(cell, options=dataclasses.replace(cell.options, joint=0))
     return dataclasses.replace(cell, model=as_model(network(cell.model.restorer, cell), name="quickstart"))
 
 

@@ -156,7 +156,7 @@ def test_regions_beside_and_matrices_have_theirs(cell: Cell, tmp_path):
     other = Rect(32, 32, 16, 16)
     measure(cell, tmp_path, also=[other])
     folders = [path.parent for path in tmp_path.rglob(FINGERPRINT)]
-    assert len(folders) == 2
+    assert len(folders) == 3  # the cell, its joint effects, the region beside
     beside = dataclasses.replace(cell, scene=dataclasses.replace(cell.scene, roi=other))
     assert measure(beside, tmp_path).record["fingerprint"]["compared"] == "stored fingerprint"
     named = dataclasses.replace(cell, model=as_model(louder(0.9), name="net", identity="a"))
