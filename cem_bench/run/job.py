@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,13 +73,11 @@ def _asked() -> list[str]:
     return own_overrides((*given.task, *given.hydra))
 
 
-def own_overrides(overrides: Iterable[str]) -> list[str]:
-    """Return those of a command line's overrides that a cell keeps when it is measured by itself."""
-    return [
-        text
-        for text in overrides
-        if text.startswith("hydra.searchpath=") or not text.startswith(("hydra.", "hydra/", "+hydra", "workers="))
-    ]
+def own_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return those of a command line's overrides that a cell keeps when it is measured by itself; the last of a key."""
+    keeps = (text for text in overrides if not text.startswith(("hydra.", "hydra/", "+hydra", "workers=")))
+    places = (text for text in overrides if text.startswith("hydra.searchpath="))
+    return list({text.partition("=")[0].lstrip("+"): text for text in (*keeps, *places)}.values())
 
 
 def _warm() -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -33,7 +32,6 @@ from cem_bench.store.states import (
     State,
     Turn,
     claimed_cell,
-    is_held,
     read_state,
     state_name,
     turn_begun,
@@ -156,18 +154,22 @@ def _divide(arguments: Sequence[str], workers: int, device: str) -> None:
 
 
 def _end(turnout: Turnout) -> None:
-    """Measure what no worker and no job of a launcher has measured; a cell whose process died has failed."""
+    """Measure what no worker and no job of a launcher has measured, and name what ends its process every time.
+
+    Each cell gets a process of its own, which waits for whoever measures it: a network that kills its process, as one
+    of this sweep may have, does not take the sweep along.
+    """
     turnout.read()
     for name, overrides in list(turnout.left.items()):
-        state = read_state(turnout.output, name)
-        begun = state is not None and state.sweep == turnout.turn.name and state.ended is None
-        if state is not None and begun and not is_held(turnout.output, name):
-            problem = DIED
-        else:  # one by one: each waits for the process that measures the cell
-            problem, state = _launch(list(overrides)), State(overrides, turnout.turn.name, time.time())
-        if problem:
-            note_failure(turnout.output, overrides, problem)
-            write_state(turnout.output, replace(state, ended=time.time(), failed=True))
+        begun = time.time()
+        run_workers(overrides, [QUIET])
+        if turnout.turn.tried(read_state(turnout.output, name)):
+            continue
+        try:
+            note_failure(turnout.output, overrides, DIED)
+            write_state(turnout.output, State(overrides, turnout.turn.name, begun, time.time(), failed=True))
+        except OSError as error:
+            raise SystemExit(f"cem_bench: the run ends: {error}") from error
     turnout.read()
 
 

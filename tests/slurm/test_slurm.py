@@ -47,6 +47,7 @@ SWEEP = (
     "donors.count=50",
     "sampling=uniform",
     "sampling.n=4",
+    "joint=0",
     "seed=0,1,2",
 )
 SLOW = ("+model.options.seconds=0.03", "engine=full", "memory_gb=0.001")
