@@ -29,7 +29,7 @@ from cem_bench.inputs.degradations import Noise
 from cem_bench.inputs.donors import DonorPool
 from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.scene import Scene
-from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.cell import Cell, Options
 from cem_bench.measuring.entry import enlist
 from cem_bench.measuring.lam import keep_lam
 from cem_bench.measuring.measure import measure
@@ -68,7 +68,8 @@ def cell_of(number: int) -> Cell:
     clean = np.clip(127 + 50 * waves + rng.normal(0, 6, waves.shape), 0, 255).astype(np.uint8)
     pool = DonorPool(rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), np.arange(40).astype(str), {"source": "made"})
     model = as_model(Net(number), name=f"net{number}", tasks=("DN",), identity=f"net{number}")
-    return Cell(model, Scene("waves", clean, Rect(24, 24, 16, 16), 8, "made"), Noise(25.0), pool, Uniform(DRAWS))
+    scene = Scene("waves", clean, Rect(24, 24, 16, 16), 8, "made")
+    return Cell(model, scene, Noise(25.0), pool, Uniform(DRAWS), Options(joint=0))  # one folder per cell
 
 
 def one_cell(output: Path) -> None:

@@ -155,7 +155,7 @@ def pool_from_array(path: str, *, source: str = "", licence: str = "not stated")
     """
     file = Path(path).expanduser()
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             patches = stored["patches"]
             names = stored["names"] if "names" in stored.files else np.arange(len(patches)).astype(str)
             strata = stored["strata"] if "strata" in stored.files else None

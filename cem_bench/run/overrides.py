@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from cem_bench.run.compose import CONF, loaded, parser
 from cem_bench.run.config import check_config
@@ -101,6 +102,9 @@ def _compose(overrides: list[str]) -> str:
         return f"cannot set {' '.join(below)}: what it belongs to is empty; choose that first, as task=dn50"
     except (HydraException, OmegaConfBaseException) as error:
         return _explain(error, overrides)
+    except YAMLError as error:  # a file in the user's own folder
+        words = " ".join(str(error).split())
+        return f"a file that {' '.join(overrides)} names is not YAML: {words}; mend that line of it"
 
 
 def _explain(error: Exception, overrides: list[str]) -> str:

@@ -40,7 +40,7 @@ def test_quickstart_model_on_a_small_scene_then_again(tmp_path: Path):
     page = (tmp_path / "results" / "quickstart" / "README.md").read_text()
     assert page.startswith("# quickstart: single maps")
     row = "".join(next(line for line in page.splitlines() if line.startswith(f"| {record['model']}")).split())
-    assert row.startswith(f"|{record['model']}|{record['scene']}|0|{record['psnr_roi_db']:.2f}|")
+    assert row.startswith(f"|{record['model']}|{record['scene']}|0|Noise|{record['psnr_roi_db']:.2f}|")
     assert f"    {shlex.join(['python', '-m', 'cem_bench', '+experiment=quickstart', *SMALL])}" in page
     again = cem_bench("+experiment=quickstart", *SMALL, cwd=tmp_path)
     assert "0 new draws" in again.stdout
@@ -120,7 +120,7 @@ def test_help_names_groups_and_keys(command):
         "scene: astronaut",
         "task: auto",
         "sampling: ",
-        "model.path=file.pth",
+        "model=file.pth",
         "zoo list",
         "tol=null",
         "reproduce",
@@ -228,7 +228,7 @@ def test_a_network_that_raises_is_listed_with_its_command(command, tmp_path: Pat
 
 
 def test_a_warning_of_ours_is_seen_on_the_command_line(tmp_path: Path):
-    small = ["+experiment=quickstart", *SMALL]
+    small = ["+experiment=quickstart", *SMALL, "joint=0"]
     assert cem_bench(*small, cwd=tmp_path).returncode == 0
     shard = next((tmp_path / "results" / "store").glob("*/draws-*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-7])
