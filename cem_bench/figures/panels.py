@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from cem_bench.figures.map import ROI_GREEN, Look, draw_bar, draw_map, draw_pie
+from cem_bench.figures.map import ROI_GREEN, Look, NotebookFigure, draw_bar, draw_map, draw_pie
 from cem_bench.figures.series import task_of, title_of
 from cem_bench.figures.style import ALL_EQUAL, OF_ROI, WIDTH, style, verdict_key
 from cem_bench.stats.blocks import BlockTable
@@ -47,7 +47,7 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper", width: flo
     columns = len(cells) + 1
     side = min(CELL, width / columns)
     with style():
-        figure = Figure(figsize=(side * columns, side * 3.13 + 1.0))
+        figure = NotebookFigure(figsize=(side * columns, side * 3.13 + 1.0))
         axes = figure.subplots(4, columns, height_ratios=(1, 1, 0.13, 1), squeeze=False)
         _inputs(axes[:, 0], cells[0])
         for column, cell in zip(axes.T[1:], cells, strict=True):

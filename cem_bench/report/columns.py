@@ -109,7 +109,8 @@ IN_DB = re.compile(r"(?!psnr|observed_psnr)(\w+?)_db(_low|_high|)")
 # columns of effects in tables of a report, by their names without `_db`
 OF_SETS = ("joint", "joint_far", "interaction", "far_mass", "net_mass", "positive_mass", "negative_mass")
 EFFECTS = (*OF_SETS, "min", "max", "size", "peak", "first", "second")
-IN_UNIT = re.compile(rf"({'|'.join(EFFECTS)})(_[a-z0-9_]+?)(_low|_high|)")
+LONGEST_FIRST = sorted(EFFECTS, key=len, reverse=True)  # `joint_far_db` is no `joint` in the unit `far_db`
+IN_UNIT = re.compile(rf"({'|'.join(LONGEST_FIRST)})(_[a-z0-9_]+?)(_low|_high|)")
 
 
 def in_file(table: pd.DataFrame, outcome: OutcomeFacts) -> pd.DataFrame:

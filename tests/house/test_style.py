@@ -67,3 +67,9 @@ def test_what_is_not_set_is_no_text():
 def test_hydra_is_used_by_its_public_interface():
     private = [path.relative_to(ROOT) for path in sources() if "hydra._internal" in path.read_text()]
     assert private == []
+
+
+def test_no_two_test_files_share_a_name():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) > 100
+    assert sorted(name for name in {*names} if names.count(name) > 1) == []  # pytest would import only one of them
