@@ -22,7 +22,7 @@ from cem_bench.run.job import job, own_overrides
 from cem_bench.run.networks import why_no_model
 from cem_bench.run.overrides import check_overrides
 from cem_bench.run.progress import Turnout, followed
-from cem_bench.run.references import reference_of, registered
+from cem_bench.run.references import KEY, reference_of, registered, spelled
 from cem_bench.run.sweep import Sweep, included, plan
 from cem_bench.run.workers import QUIET, environments, is_worker, run_workers
 from cem_bench.store.failures import Failure, failures_since, note_failure
@@ -161,16 +161,23 @@ def _end(turnout: Turnout) -> None:
     """
     turnout.read()
     for name, overrides in list(turnout.left.items()):
-        begun = time.time()
-        run_workers(overrides, [QUIET])
+        begun, command = time.time(), spelled(overrides, _reference(overrides))  # only this process knows its choices
+        run_workers(command, [QUIET])
         if turnout.turn.tried(read_state(turnout.output, name)):
             continue
         try:
-            note_failure(turnout.output, overrides, DIED)
+            note_failure(turnout.output, command, DIED)
             write_state(turnout.output, State(overrides, turnout.turn.name, begun, time.time(), failed=True))
         except OSError as error:
             raise SystemExit(f"cem_bench: the run ends: {error}") from error
     turnout.read()
+
+
+def _reference(overrides: Sequence[str]) -> str:
+    """Return the reference of a cell's network; "" where it was chosen by name."""
+    choice = next((text.removeprefix(KEY) for text in overrides if text.startswith(KEY)), "")
+    reference = reference_of(choice)
+    return "" if reference == choice else reference
 
 
 def failures_of(output: Path, turnout: Turnout) -> list[Failure]:

@@ -75,11 +75,11 @@ def plan(arguments: Sequence[str], why_missing: Mapping[str, Callable[[str], str
         of_file = {override.get_key_element(): _values(override) for override in _parsed(spelled, swept)}
         axes = dict(of_file)
         fixed = []
-        for text, override in zip(given, spelled.parse_overrides(given), strict=True):
+        for override in spelled.parse_overrides(given):
             if override.is_sweep_override() or override.get_key_element() in axes:
                 axes[override.get_key_element()] = _values(override)
             else:
-                fixed.append(text)
+                fixed.append(_rendered(override))
     # also what the experiment's file asks for and the command line leaves out: the report says what its table lacks
     named = {key: tuple(dict.fromkeys((*axes.get(key, ()), *of_file.get(key, ())))) for key in why_missing}
     missing = {key: _reasons(named[key], ask) for key, ask in why_missing.items()}
@@ -135,6 +135,12 @@ def _of_experiment(chosen: list[str]) -> tuple[dict[str, str], str, bool]:
 
 def _parsed(spelled: OverridesParser, params: Mapping[str, str]) -> list[Override]:
     return spelled.parse_overrides([f"{key}={value}" for key, value in params.items()])
+
+
+def _rendered(override: Override) -> str:
+    """Return an override as Hydra's sweeper passes it to a job (tol=1e-3 as tol=0.001): by it a cell is found again."""
+    key = override.get_key_element()
+    return key if override.is_delete() else f"{key}={override.get_value_element_as_str()}"
 
 
 def _values(override: Override) -> tuple[str, ...]:

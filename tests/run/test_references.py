@@ -11,9 +11,12 @@ import torch
 from cem_bench.inputs.degradations import Jpeg, Noise
 from cem_bench.run.build import build_cell, register
 from cem_bench.run.compose import composed
-from cem_bench.run.launch import run
+from cem_bench.run.launch import _end, failures_of, run
 from cem_bench.run.networks import build_model, imported
+from cem_bench.run.progress import Turnout
 from cem_bench.run.references import is_reference, node_of, reference_of, registered, split_references
+from cem_bench.run.sweep import plan
+from cem_bench.store.states import all_states, turn_begun
 
 NETWORK = """
 import torch
@@ -199,3 +202,26 @@ def test_references_join_a_sweep_and_its_failures_can_be_pasted(
     records = [json.loads(path.read_text()) for path in Path("out/single").glob("*.json")]
     assert {record["model"] for record in records} == {"Net", "RCAN_DN_none"}
     assert any("model=own.py:Net,weights=own.pth" in record["command"] for record in records)
+    states = list(all_states(Path("out")))  # one per cell: what a job noted is found again by the sweep, once measured
+    assert sorted((state.failed, state.new_draws > 0) for state in states) == [(False, True)] * 2 + [(True, False)]
+
+
+def test_a_process_that_takes_over_a_cell_knows_its_reference(mine: Path):
+    overrides = [*registered(["model=own.py:Told"]), "task=dn50", "scene=astronaut", "sampling=smoke", "output=out"]
+    with turn_begun() as turn:
+        turnout = Turnout(Path("out"), [overrides], turn)
+        _end(turnout)
+        (failure,) = failures_of(Path("out"), turnout)
+    assert "model=own.py:Told" in failure.command and "beside=FORM:VALUE" in failure.error
+
+
+def test_a_sweep_spells_what_it_fixes_as_its_jobs_do():
+    given = ["tol=1e-3", "scene=file", "scene.source=skimage:data/chelsea.png", "scene.crop=[0, 0,48,48]", "seed=0,1"]
+    sweep = plan(["--multirun", *given], {})
+    assert sweep is not None
+    assert sweep.fixed == (
+        "tol=0.001",
+        "scene=file",
+        r"scene.source=skimage\:data/chelsea.png",
+        "scene.crop=[0,0,48,48]",
+    )
