@@ -27,7 +27,6 @@ from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.images import locate, read_rgb
 from cem_bench.inputs.interventions import true_patches
 from cem_bench.measuring.outcome import psnr
-from cem_bench.stats.levels import two_level
 from cem_bench.stats.simulate import (
     Gold,
     Outcome,
@@ -38,6 +37,7 @@ from cem_bench.stats.simulate import (
     replay_paper,
     score,
 )
+from cem_bench.stats.two_level import two_level
 from cem_bench.store.files import write_atomically
 
 

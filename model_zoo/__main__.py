@@ -61,7 +61,7 @@ def run_verify(names: list[str], images: int, target: Path, keep: bool) -> int:
     """
     from tqdm import tqdm
 
-    from model_zoo.verify import can_measure, measure, read_table, write_table
+    from model_zoo.published_psnr import can_measure, measure, read_table, write_table
 
     known = names or [name for name in list_models() if find(card(name)) and can_measure(card(name))]
     if not known:

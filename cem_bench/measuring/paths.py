@@ -27,7 +27,7 @@ from cem_bench.measuring.prepared import Bench, MeasureError, Progress, to_tenso
 from cem_bench.measuring.proof import PROOF_DB
 from cem_bench.sampling.rules import Request, Uniform
 from cem_bench.store.draws import Store
-from cem_bench.store.paths import Paths
+from cem_bench.store.path_effects import Paths
 
 VERSION = 1  # of what the levels compute
 DIFFERENTIABLE = ("psnr", "psnr_y", "mae")

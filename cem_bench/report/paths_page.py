@@ -23,12 +23,12 @@ from cem_bench.stats.blocks import BlockTable, block_table
 from cem_bench.stats.decay import decay
 from cem_bench.stats.estimates import Estimate, t_interval
 from cem_bench.stats.halves import halves
-from cem_bench.stats.levels import two_level
+from cem_bench.stats.two_level import two_level
 from cem_bench.stats.verdicts import NAMES, decide, p_values
 from cem_bench.store.files import write_atomically
 from cem_bench.store.maps import EffectMap
 from cem_bench.store.outcomes import facts_of
-from cem_bench.store.paths import Paths
+from cem_bench.store.path_effects import Paths
 
 COLOURS = {"total": "0.25", "along the pixels": "#2e5fa3", "through the pools": "#c1272d"}
 Z95 = 1.959964

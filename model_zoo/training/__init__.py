@@ -1,9 +1,9 @@
 """Training of the zoo's own matched families; degradations are passed in, so that the zoo stays below the method."""
 
-from model_zoo.training.data import Crops, Maker
+from model_zoo.training.crops import Crops, Maker
+from model_zoo.training.into_zoo import publish
 from model_zoo.training.loop import Recipe, train
-from model_zoo.training.measure import every_test, measure, pairs, score
-from model_zoo.training.publish import publish
+from model_zoo.training.scores import every_test, measure, pairs, score
 from model_zoo.training.split import read_split
 from model_zoo.training.warm_start import warm_start
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cem_bench.stats.estimates import skew_interval
-from cem_bench.stats.levels import two_level
+from cem_bench.stats.two_level import two_level
 
 
 @pytest.mark.parametrize(("follows", "shift"), [(1.0, 0.0), (0.98, 0.3), (0.0, -2.0)])

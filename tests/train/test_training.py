@@ -24,8 +24,8 @@ from model_zoo.__main__ import main as zoo_command
 from model_zoo.cards import registry
 from model_zoo.compat import basicsr
 from model_zoo.training import Crops, Recipe, every_test, measure, pairs, publish, read_split, score, train
-from model_zoo.training.publish import write_cards
-from model_zoo.training.reach import reach
+from model_zoo.training.into_zoo import write_cards
+from model_zoo.training.receptive_field import reach
 from model_zoo.training.split import photographs
 from scripts.measure_trained import Enlarged
 from scripts.train import build, degradation_maker, run

@@ -6,7 +6,7 @@ from spandrel.architectures.DnCNN import DnCNN
 
 import model_zoo
 from model_zoo.checkpoint import read
-from model_zoo.verify import pairs, psnr
+from model_zoo.published_psnr import pairs, psnr
 
 GREY = {"DnCNN-S": 17, "DnCNN-B": 20, "DnCNN-3": 20}
 

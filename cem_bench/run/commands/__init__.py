@@ -134,7 +134,7 @@ def validity(
 
     Writes page, table and figure into results/validity/MODEL_SCENE; what is stored is not measured again.
     """
-    from cem_bench.run.commands.validity import write_validity
+    from cem_bench.run.commands.write_validity import write_validity
 
     try:
         paths = write_validity([*overrides, *context.args])
@@ -153,7 +153,7 @@ def paths(
 
     Writes page, tables and figure into results/paths/MODEL_SCENE; what is stored is not measured again.
     """
-    from cem_bench.run.commands.paths import write_paths
+    from cem_bench.run.commands.write_paths import write_paths
 
     try:
         files = write_paths([*overrides, *context.args], cheap=cheap)

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from model_zoo.training.reach import reach
+from model_zoo.training.receptive_field import reach
 
 HALF_LOSS = 0.02
 HEADER = "# Written by scripts/train.py from the records in model_zoo/weights/*.json; not edited by hand.\n"
