@@ -36,10 +36,12 @@ from cem_bench.stats.simulate import (
 )
 from cem_bench.stats.summaries import map_summary
 from cem_bench.store.files import write_atomically
+from cem_bench.store.roots import marked, tables_root
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "statistics"
 TABLES = ("table", "blocks", "sums", "rounded")
+IN_GIT = ("table.csv", "sums.csv", "rounded.csv")
 COARSE, FINE, PART = 3, 50, 100
 MASS_DRAWS, MASS_RUNS = 10, 200
 # Sums of a map, and the part of each block's effect that they sum.
@@ -133,7 +135,7 @@ def figure(table: pd.DataFrame, per_block: pd.DataFrame, folder: Path) -> None:
         axes["verdicts"].set(xlabel="contradictory verdicts,\n% of coloured blocks", ylabel="")
         axes["verdicts"].tick_params(axis="y", labelleft=False)
         axes["verdicts"].legend(title="", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        save_figure(drawing, folder / "simulations")
+        save_figure(drawing, folder / "simulations", root=tables_root(folder, IN_GIT))
 
 
 def errors_panel(axis: Axes, table: pd.DataFrame, colours: Mapping[str, Any]) -> None:
@@ -223,8 +225,8 @@ def missed(table: pd.DataFrame) -> pd.DataFrame | None:
     return pd.DataFrame(lines) if lines else None
 
 
-def page(tables: dict[str, pd.DataFrame], golds: dict[str, Gold]) -> str:
-    """Return the page of the tables."""
+def page(tables: dict[str, pd.DataFrame], golds: dict[str, Gold], root: str) -> str:
+    """Return the page of the tables, whose root it names."""
     table, sums, rounded = (tables[name] for name in ("table", "sums", "rounded"))
     of = list(dict.fromkeys(table["map"]))
     about = [
@@ -249,6 +251,7 @@ def page(tables: dict[str, pd.DataFrame], golds: dict[str, Gold]) -> str:
         missed=missed(table),
         sum_runs=sums["runs"].max(),
         sums=shown[["map", "of", "quantity", "truth", "cross_fit", "plain", "coverage"]].map(printed),
+        root=root,
         rounded=rounded[["map", "interval", "coverage", "coverage_worst"]].map(printed),
     )
 
@@ -278,7 +281,9 @@ def main() -> None:
     }
     if "blocks" in tables:  # a run of before kept no coverage by block: its figure stays as it is
         figure(tables["table"], tables["blocks"], arguments.out)
-    write_atomically(arguments.out / "README.md", page(tables, golds).encode())
+    write_atomically(
+        arguments.out / "README.md", page(tables, golds, marked(tables_root(arguments.out, IN_GIT))).encode()
+    )
     print(arguments.out / "README.md")
 
 

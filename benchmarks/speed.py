@@ -20,6 +20,7 @@ from speed_scenes import SCENES, engine_code, met
 
 from cem_bench.report.render import render
 from cem_bench.store.files import write_atomically
+from cem_bench.store.roots import marked, tables_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "benchmark"
+TABLES = ("engines.csv", "growth.csv")
 REACHED = "#3b6ea5"
 LONGEST_S = 600  # a row that takes longer is given up
 SHOWN = (
@@ -131,7 +133,7 @@ def figure(rows: list[dict[str, Any]], cost: list[dict[str, Any]]) -> None:
             axes[kind].plot(*zip(*points, strict=True), "o-", color=REACHED)
             axes[kind].set(xlabel=per(kind).replace(" (", "\n("), ylabel="ms per draw")
             axes[kind].set_ylim(0, 1.15 * max(cost for _, cost in points))
-        save_figure(drawing, OUT / "benchmark")
+        save_figure(drawing, OUT / "benchmark", root=tables_root(OUT, TABLES))
 
 
 def per(kind: str) -> str:
@@ -178,6 +180,7 @@ def page(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]]) -
         older=[row["case"] for row in rows if row.get("engine_code") != engine_code()],
         reasons=pd.DataFrame([{"case": row["case"], "reason": row["reason"]} for row in rows]),
         growth=pd.DataFrame(growth),
+        root=marked(tables_root(OUT, TABLES)),
     )
 
 

@@ -23,9 +23,11 @@ import model_zoo
 from cem_bench.figures.saving import save_figure
 from cem_bench.figures.style import WIDTH, colours_of, markers_of, style
 from cem_bench.store.files import write_atomically
+from cem_bench.store.roots import marked, tables_root
 from model_zoo.training import every_test, measure
 from scripts.trained_page import page
 
+TABLE = "trained.csv"
 WEIGHTS = Path(model_zoo.__file__).parent / "weights"
 KEY = ["name", "test", "sha256"]
 MULTI = "multi-task"  # how the names of families that differ in their tasks end
@@ -98,7 +100,7 @@ def figure(table: pd.DataFrame, path: Path) -> None:
             for axis, (title, draw, rows) in zip(line, panels, strict=False):
                 draw(axis, rows)
                 axis.set_title(title)
-        save_figure(drawing, path.with_suffix(""))
+        save_figure(drawing, path.with_suffix(""), root=tables_root(path.parent, [TABLE]))
 
 
 def tasks_trained(table: pd.DataFrame) -> pd.DataFrame:
@@ -156,7 +158,7 @@ def write(rows: list[dict[str, Any]], results: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     columns = [column for column in table.columns if column != "sha256"] + ["sha256"]
     table = table[columns].sort_values(["family", "member", "seed", "test"])
-    write_atomically(results / "trained.csv", table.to_csv(index=False).encode())
+    write_atomically(results / TABLE, table.to_csv(index=False).encode())
     groups = table.groupby(["family", "member", "test"])
     seeds = groups.psnr.agg(seeds="count", psnr_mean="mean", psnr_min="min", psnr_max="max")
     members = seeds.join(groups.ssim.mean().rename("ssim_mean")).reset_index()
@@ -167,7 +169,7 @@ def write(rows: list[dict[str, Any]], results: Path) -> pd.DataFrame:
 def main(data: Path, results: Path) -> None:
     """Bring the tables and the figure up to date; what is measured is written at once."""
     results.mkdir(parents=True, exist_ok=True)
-    path = results / "trained.csv"
+    path = results / TABLE
     found: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
     known = {tuple(measured[key] for key in KEY): measured for measured in found}
     inputs = {measured["test"]: measured["input_psnr"] for measured in found}
@@ -187,7 +189,8 @@ def report(rows: list[dict[str, Any]], left: list[tuple[tuple[str, str, str], An
     if rows:
         table = write(rows, results)
         figure(table, results / "trained_reach.png")
-        write_atomically(results / "README.md", page(table, [key[:2] for key, _ in left]).encode())
+        text = page(table, [key[:2] for key, _ in left], marked(tables_root(results, [TABLE])))
+        write_atomically(results / "README.md", text.encode())
 
 
 if __name__ == "__main__":

@@ -17,18 +17,20 @@ SEEDS = dict.fromkeys(("rcan_dn_ca", "rcan_dn_none", "rcan_sr_ca", "rcan_sr_none
 SEEDS |= dict.fromkeys(("rcan_dn_ca_128", "rcan_dn_none_128", "rcan_dn_window16_128"), 3)
 
 
-def page(table: pd.DataFrame, unmeasured: Sequence[tuple[str, str]] = ()) -> str:
+def page(table: pd.DataFrame, unmeasured: Sequence[tuple[str, str]] = (), root: str = "") -> str:
     """Return the page.
 
     Args:
         table: the rows of trained.csv.
         unmeasured: networks and tests that have no row there yet.
+        root: of the table.
     """
     gap = table["difference_db"].abs().max()
     return render(
         "trained",
         tests=[of_test(test, table) for test in dict.fromkeys(table["test"])],
         gap=f"{gap:.4f}",
+        root=root,
         unmeasured=[f"{name} on {test}" for name, test in unmeasured],
         untrained=list(untrained({*table["name"], *(name for name, _ in unmeasured)})),
     )

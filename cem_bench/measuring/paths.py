@@ -8,7 +8,7 @@ other. Every number is a row of the store, so a run that was stopped goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,13 @@ SAMPLED, FORWARDS, RINGS = 4, 4, (8, 16, 32, 64, np.inf)
 
 @dataclass(frozen=True, eq=False)
 class _Split:
-    """What the levels of one cell are measured with."""
+    """What the levels of one cell are measured with, and the roots of the runs that they filled."""
 
     bench: Bench
     levels: Levels
     root: Path | None
     progress: Progress
+    roots: dict[str, str] = field(default_factory=dict)
 
 
 def paths(
@@ -103,6 +104,7 @@ def paths(
         *_outcomes(split, others),
         cell.options.threshold,
         cell.options.fdr,
+        {measured.store.key: measured.store.root_sha256} | split.roots,
     )
 
 
@@ -222,6 +224,7 @@ def _filled(
                 split.progress(done, len(missing), stage)
         finally:
             store.flush()
+    split.roots[store.key] = store.root_sha256
     return store
 
 

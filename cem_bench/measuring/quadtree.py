@@ -24,6 +24,8 @@ from cem_bench.measuring.provenance import provenance
 from cem_bench.stats.blocks import block_table
 from cem_bench.stats.verdicts import NAMES
 from cem_bench.store import maps
+from cem_bench.store.draws import Store
+from cem_bench.store.roots import root_over
 
 COARSEST = 4  # blocks along the side of the largest squares
 
@@ -85,10 +87,11 @@ def measure_quadtree(
         raise ValueError(why)
     with cell.model.forwards():
         bench = proven_bench(cell)
-    leaves, spent, side = [], 0, coarsest
+    leaves, roots, spent, side = [], {}, 0, coarsest
     wanted = [*squares(cell.scene.grid, cell.scene.roi, side).blocks]
     while wanted:
-        bench, level = _drawn(bench, root, (side, wanted), draws, progress)
+        bench, level, store = _drawn(bench, root, (side, wanted), draws, progress)
+        roots[store.key] = store.root_sha256
         spent += sum(len(square.draws) for square in level if square.draws is not None)
         divided = [square for square in level if side > 1 and _matters(square, cell.options.threshold)]
         leaves += [square for square in level if square not in divided]
@@ -97,14 +100,14 @@ def measure_quadtree(
         wanted = [name for square in divided for name in _quarters(square) if name in finer]
     table = _table(cell, leaves)
     record = {"model": cell.model.name, "scene": cell.scene.name, "identity": cell.identity(), "draws_made": spent}
-    record |= {"draws_per_square": draws, **bench.facts(), "provenance": provenance()}
+    record |= {"draws_per_square": draws, "root_sha256": root_over(roots), **bench.facts(), "provenance": provenance()}
     return Quadtree(_map(cell, leaves), table, bench.observation, bench.restored, record)
 
 
 def _drawn(
     bench: Bench, root: Path | None, wanted: tuple[int, list[str]], draws: int, progress: Progress
-) -> tuple[Bench, list[_Square]]:
-    """Draw the squares of one level; returns the bench with the engine that did it, and the squares."""
+) -> tuple[Bench, list[_Square], Store]:
+    """Draw the squares of one level; returns the bench with the engine that did it, the squares, and their store."""
     side, names = wanted
     cell, sets = bench.cell, squares(bench.cell.scene.grid, bench.cell.scene.roi, side)
     store = joint_store(cell, root, sets)
@@ -112,7 +115,7 @@ def _drawn(
         fingerprint.compare(bench, [(bench, store)])
         bench = draw_sets(bench, store, sets, draws, progress, names=names)
     stored = store.effects(range(len(sets.blocks)), cell.options.outcome)
-    return bench, [_square(sets, side, name, stored, draws) for name in names]
+    return bench, [_square(sets, side, name, stored, draws) for name in names], store
 
 
 def _square(sets: BlockSets, side: int, name: str, stored: Mapping[int, np.ndarray], draws: int) -> _Square:

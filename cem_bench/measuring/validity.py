@@ -24,6 +24,7 @@ from cem_bench.models.model import Model
 from cem_bench.sampling.rules import Uniform
 from cem_bench.stats.sanity import orders
 from cem_bench.store import maps
+from cem_bench.store.draws import Store
 from cem_bench.store.probes import Probes
 
 FIELDS = 5  # noise fields, the scene's own among them
@@ -77,17 +78,19 @@ def probe(cell: Cell, root: Path, progress: Progress = lambda done, total, text:
     measured = measure(cell, root, work.stage("map", 2 * unit))
     effects = np.stack([draws[: 2 * few.n] for draws in measured.store.effects(blocks, outcome).values()])
     donors = measured.store.rows.pivot(index="block", columns="k", values="donor").loc[blocks].to_numpy()
-    joint = _all_joint(bench, root, (blocks, effects, steps), work.stage("blocks together", 4 * len(steps) * few.n))
-    randomised = {
-        name: again(dataclasses.replace(cell, model=model), f"{name} random").effect_map
-        for name, model in models.items()
-    }
+    together = work.stage("blocks together", 4 * len(steps) * few.n)
+    joint, stores = _all_joint(bench, root, (blocks, effects, steps), together)
+    shuffled = {name: again(dataclasses.replace(cell, model=model), f"{name} random") for name, model in models.items()}
     # What cannot reach the ROI under one field cannot under another: the network's structure says so.
-    drawn = [again(field, "other noise fields").store.effects(blocks, outcome) for field in others]
-    fields = [effects[:, : few.n], *(np.stack([draws[: few.n] for draws in under.values()]) for under in drawn)]
+    drawn = [again(field, "other noise fields").store for field in others]
+    under = [store.effects(blocks, outcome).values() for store in drawn]
+    fields = [effects[:, : few.n], *(np.stack([draws[: few.n] for draws in field]) for field in under)]
+    stores += [measured.store, *drawn, *(random.store for random in shuffled.values())]
     stacked = np.stack(fields, axis=1) if others else None
     taken, pool, tol = donors[:, : 2 * few.n], len(cell.pool), cell.options.threshold
-    return measured, Probes(blocks, effects, taken, pool, randomised, steps, joint, stacked, tol)
+    randomised = {name: random.effect_map for name, random in shuffled.items()}
+    roots = {store.key: store.root_sha256 for store in stores}
+    return measured, Probes(blocks, effects, taken, pool, randomised, steps, joint, stacked, tol, roots)
 
 
 def _half(cell: Cell) -> Uniform:
@@ -167,7 +170,7 @@ def shuffle(layer: nn.Module, name: str) -> None:
 
 def _all_joint(
     bench: Bench, root: Path, ranked_by: tuple[list[int], np.ndarray, list[int]], progress: Progress
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], list[Store]]:
     """Measure the joint effects of every order, ranked on the even draws, with the donors of the odd ones.
 
     Args:
@@ -175,6 +178,9 @@ def _all_joint(
         root: folder of the store.
         ranked_by: the blocks, their effects (blocks, n) in dB, and the numbers of blocks to take together.
         progress: of this stage.
+
+    Returns:
+        Order to effects, (steps, draws) dB, and the stores that hold them.
     """
     blocks, effects, steps = ranked_by
     cell = bench.cell
@@ -184,7 +190,7 @@ def _all_joint(
     grey = bench.observation.mean(axis=2)
     contrast = {block: float(grey[bench.input_rect(block).slices].std()) for block in blocks}
     draws = range(1, effects.shape[1], 2)
-    joint, done = {}, 0
+    joint, stores, done = {}, [], 0
     for name in orders(half_a, near, contrast):
         # every draw of the random order is another random order: its interval covers them all
         ranked = [orders(half_a, near, contrast, resample_seed=k)[name] for k in draws]
@@ -199,4 +205,5 @@ def _all_joint(
         finally:
             store.flush()
         joint[name] = np.stack([store.effects(steps, cell.options.outcome)[count] for count in steps])
-    return joint
+        stores.append(store)
+    return joint, stores

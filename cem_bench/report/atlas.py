@@ -29,7 +29,7 @@ from cem_bench.report.render import asset, embedded, render_html
 from cem_bench.store.cells import StoredCell
 from cem_bench.store.manifest import read_identity
 from cem_bench.store.outcomes import OutcomeFacts
-from cem_bench.store.roots import root_over, run_root
+from cem_bench.store.roots import marked, run_root
 
 LIMIT_BYTES = 5_000_000
 FINE = 100  # steps per tol: a draw is shown to a hundredth of what counts as none
@@ -79,13 +79,12 @@ def _page(experiment: Experiment, output: Path, keep: int) -> str:
         "donors": donors.packed(),
         "pictures": _pictures(cells),
     }
-    roots = {cell["facts"]["run key"]: cell["facts"]["root hash of its draws"] for cell in drawn}
     return render_html(
         "atlas",
         name=experiment.name,
         question=experiment.settings["question"],
-        root=root_over(roots),
-        runs=len(roots),
+        root=marked(experiment.root_sha256),
+        runs=len({cell["facts"]["run key"] for cell in drawn}),
         draws=sum(cell["draws"] for cell in drawn),
         without=len(experiment.earlier),
         left_out=len(cells) - keep,

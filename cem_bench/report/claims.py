@@ -19,6 +19,7 @@ from cem_bench.report.tables import KEYS, admission
 from cem_bench.stats.claim_verdicts import NOT_JUDGED, ClaimVerdict, Evidence, claim_p, claim_verdict, holm
 from cem_bench.stats.compare import crossed_mean
 from cem_bench.store.draws import write_atomically
+from cem_bench.store.roots import marked, page_root, root_over
 
 NOT_MEASURED = "not measured"
 FLOORED = ("_db", "_share", "_px")  # ends of the names of quantities that cannot fall below 0, those of SIGNED aside
@@ -159,23 +160,35 @@ def write_claims(output: Path) -> list[Path]:
     """
     stated, claims = read_conf("claims"), judged(output)
     write_atomically(output / "claims.csv", claims.to_csv(index=False, float_format="%.5g").encode())
-    figures, insights, folder = [], [], output / "claims"
+    experiments = {claim["experiment"] for claim in stated["claims"]}
+    roots = {name: root for name in sorted(experiments) if (root := page_root(output / name))}
+    figures, insights, folder, root = [], [], output / "claims", root_over(roots)
     for insight in stated["insights"]:
         own = claims[claims["insight"] == insight["id"]]
         shown, stem = own[~own["verdict"].isin([NOT_MEASURED, NOT_JUDGED])], f"insight_{insight['id']}"
         if len(shown):
             units = shown["unit"].where(shown["unit"] != "", "share")
-            figures += save_figure(curves.forest_plot(shown.assign(unit=units)), folder / stem)
+            figures += save_figure(curves.forest_plot(shown.assign(unit=units)), folder / stem, root=root)
         figure = f"{stem}.png" if len(shown) else ""
         insights.append({**insight, "figure": figure, "claims": printed_claims(own)})
     for path in set(folder.glob("insight_*.*")) - set(figures):
         path.unlink()
-    failed = refused(output, {claim["experiment"] for claim in stated["claims"]})
+    failed = refused(output, experiments)
     text = render(
-        "claims", insights=insights, level=f"{100 * stated['level']:.0f}", refused=failed if len(failed) else None
+        "claims",
+        insights=insights,
+        level=f"{100 * stated['level']:.0f}",
+        refused=failed if len(failed) else None,
+        root=marked(root),
+        roots=_listed_roots(roots) if roots else None,
     )
     write_atomically(folder / "README.md", text.encode())
     return [output / "claims.csv", *figures, folder / "README.md"]
+
+
+def _listed_roots(roots: Mapping[str, str]) -> pd.DataFrame:
+    rows = [{"experiment": name, "root of its draws": Markdown(f"`{root}`")} for name, root in roots.items()]
+    return pd.DataFrame(rows)
 
 
 def refused(output: Path, experiments: set[str]) -> pd.DataFrame:

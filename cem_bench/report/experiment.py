@@ -16,6 +16,9 @@ from cem_bench.report.earlier import rows_lacking, whole_decay, whole_joint, who
 from cem_bench.report.joint_tables import joint_table
 from cem_bench.report.tables import cells_table, paired_table, summary_table
 from cem_bench.store.cells import StoredCell, read_cells
+from cem_bench.store.draws import read_rows
+from cem_bench.store.joint_runs import joint_folders
+from cem_bench.store.manifest import read_identity, run_key
 from cem_bench.store.outcomes import OutcomeFacts, facts_of
 from cem_bench.store.roots import root_over, run_root
 
@@ -50,7 +53,7 @@ class Experiment:
         paired_decay: differences of their decay curves.
         joint: effects of sets of blocks replaced at once, one row per model and set; empty where none were drawn.
         lam: agreement of LAM with the effects, one row per cell; empty where LAM is not asked for.
-        root_sha256: of all draws that are stored.
+        root_sha256: of all draws that are stored, joint draws included.
     """
 
     name: str
@@ -176,11 +179,16 @@ def read_experiment(name: str, output: Path) -> Experiment:
 
 
 def _root(cells: Sequence[StoredCell]) -> str:
-    """Return the root of the draws of all cells that are stored."""
+    """Return the root of the draws of all cells that are stored, and of the joint draws beside them."""
     outcomes: dict[str, set[str]] = {}
     for cell in cells:
         outcomes.setdefault(cell.entry["key"], set()).add(cell.entry["outcome"])
-    return root_over({cell.entry["key"]: run_root(cell.draws, outcomes[cell.entry["key"]]) for cell in cells})
+    runs = {cell.entry["key"]: run_root(cell.draws, outcomes[cell.entry["key"]]) for cell in cells}
+    beside = joint_folders(cells[0].folder.parent) if cells else {}
+    for key, named in outcomes.items():
+        for folder in beside.get(key[:16], ()):
+            runs[run_key(read_identity(folder))] = run_root(read_rows(folder), named)
+    return root_over(runs)
 
 
 def _agreement(cells: Sequence[StoredCell], earlier: Path) -> pd.DataFrame:

@@ -22,7 +22,7 @@ def publish_matrix(matrix: EffectMatrix, record: dict[str, Any], folder: Path) -
 
     Args:
         matrix: the matrix.
-        record: of the run.
+        record: of the run, with the root of its rows.
         folder: where to.
 
     Returns:
@@ -39,7 +39,7 @@ def publish_matrix(matrix: EffectMatrix, record: dict[str, Any], folder: Path) -
     paths = {suffix: stem.with_name(stem.name + suffix) for suffix in contents}
     for suffix, content in contents.items():
         write_atomically(paths[suffix], content)
-    return [*paths.values(), *save_figure(_decay_figure(matrix, record), stem)]
+    return [*paths.values(), *save_figure(_decay_figure(matrix, record), stem, root=record["root_sha256"])]
 
 
 def _decay_figure(matrix: EffectMatrix, record: dict[str, Any]) -> Figure:

@@ -29,6 +29,7 @@ from cem_bench.store.files import write_atomically
 from cem_bench.store.maps import EffectMap
 from cem_bench.store.outcomes import facts_of
 from cem_bench.store.path_effects import Paths
+from cem_bench.store.roots import marked
 
 COLOURS = {"total": "0.25", "along the pixels": "#2e5fa3", "through the pools": "#c1272d"}
 Z95 = 1.959964
@@ -224,6 +225,7 @@ def page_of(paths: Paths, record: Mapping[str, Any], command: str) -> str:
         command=command,
         key=record["key"][:16],
         commit=record["provenance"]["commit"][:10],
+        root=marked(record.get("root_sha256", "")),
     )
 
 
@@ -267,6 +269,6 @@ def write_paths_page(folder: Path, paths: Paths, figure: Figure, record: Mapping
         rows = in_file(table(paths), facts_of(record["outcome"]))
         write_atomically(written[-1], rows.to_csv(index=False, float_format="%.6g").encode())
     write_atomically(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
-    written += [folder / "record.json", *save_figure(figure, folder / "paths")]
+    written += [folder / "record.json", *save_figure(figure, folder / "paths", root=record.get("root_sha256", ""))]
     write_atomically(folder / "README.md", page_of(paths, record, command).encode())
     return [*written, folder / "README.md"]

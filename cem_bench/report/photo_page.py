@@ -19,6 +19,7 @@ from cem_bench.report.render import Markdown, as_html, listed, render
 from cem_bench.stats.compare import FEWEST
 from cem_bench.store.cells import StoredCell
 from cem_bench.store.files import file_name, write_atomically
+from cem_bench.store.roots import marked
 
 LEVEL = 0.05
 OF_PHOTO = ("image", "ROI", "scenes")  # differ from photo to photo, and have a table
@@ -119,6 +120,7 @@ def page_text(experiment: Experiment, figures: Sequence[Path], scenes: Mapping[s
         bibtex=Markdown("\n".join(f"    {line}" for line in METHOD.splitlines())),
         bib=BIBTEX,
         command=options["command"],
+        root=marked(experiment.root_sha256),
         commits=listed(sorted({str(commit)[:10] for commit in experiment.table["commit"]})),
     )
 

@@ -34,6 +34,7 @@ from cem_bench.stats.sanity import (
 from cem_bench.store.draws import write_atomically
 from cem_bench.store.maps import EffectMap
 from cem_bench.store.probes import Probes
+from cem_bench.store.roots import marked
 
 COLOURS = {"map": "#c1272d", "random": "0.55", "nearest": "#2e5fa3", "contrast": "#d59a1e"}
 MAPS_SHOWN = 4
@@ -219,6 +220,7 @@ def page_of(table: pd.DataFrame, record: Mapping[str, Any], command: str) -> str
         command=command,
         key=record["key"][:16],
         commit=record["provenance"]["commit"][:10],
+        root=marked(record.get("root_sha256", "")),
     )
 
 
@@ -235,6 +237,6 @@ def write_page(folder: Path, findings: Findings, figure: Figure, record: Mapping
     table = table_of(findings)
     write_atomically(folder / "validity.csv", table.to_csv(index=False, float_format="%.6g").encode())
     write_atomically(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
-    figures = save_figure(figure, folder / "validity")
+    figures = save_figure(figure, folder / "validity", root=record.get("root_sha256", ""))
     write_atomically(folder / "README.md", page_of(table, record, command).encode())
     return [folder / "validity.csv", folder / "record.json", *figures, folder / "README.md"]

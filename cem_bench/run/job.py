@@ -157,7 +157,8 @@ def _matrix(config: DictConfig, cell: Cell) -> int:
     if not isinstance(cell.rule, Uniform):
         raise ValueError("roi=grid draws the same number for every block: use sampling=uniform sampling.n=8, say.")
     with progress_bar(f"{cell.model.name} on {cell.scene.name}", unit="block") as progress:
-        matrix, _, record = measure_matrix(cell, Path(config.output) / "store", cell.rule.n, progress)
+        matrix, store, record = measure_matrix(cell, Path(config.output) / "store", cell.rule.n, progress)
+    record = {**record, "root_sha256": store.root_sha256}
     matrix_table(matrix, record, publish_matrix(matrix, record, Path(config.output) / config.experiment))
     return int(record["session"]["new_blocks"])
 

@@ -80,8 +80,12 @@ def walk(output: Path, experiment: str) -> Walk:
                 damage += faults
         damage += _entry_damage(path, entry, folder)
     good = {name: reading for name, reading in readings.items() if reading is not None}
-    runs = {name: good[name] for name in outcomes if name in good}  # those that pages and tables are made of
-    root = root_over({item.manifest.key: run_root(item.rows, outcomes[name]) for name, item in runs.items()})
+    # pages and tables are made of the maps that entries name, and of the joint draws of these
+    of_run = {
+        run: found for name, found in outcomes.items() for run in (name, *(at.name for at in joint.get(name, ())))
+    }
+    runs = {name: reading for name, reading in good.items() if name in of_run}
+    root = root_over({item.manifest.key: run_root(item.rows, of_run[name]) for name, item in runs.items()})
     draws = sum(len(reading.rows) for reading in good.values())
     return Walk(len(readings), draws, root, tuple(damage))
 

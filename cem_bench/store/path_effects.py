@@ -31,6 +31,7 @@ class Paths:
         others: number of those images.
         tol: an |effect| under it counts as none, dB.
         correction: of the verdicts for the number of blocks.
+        roots: key to root of every run that this was read from.
     """
 
     total: EffectMap
@@ -49,6 +50,7 @@ class Paths:
     others: int
     tol: float
     correction: str
+    roots: Mapping[str, str]
 
     @property
     def pooled(self) -> np.ndarray:

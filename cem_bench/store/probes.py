@@ -24,6 +24,7 @@ class Probes:
         joint: order to joint effects, (steps, draws of half B) dB.
         fields: (blocks, fields, n) effects under several noise fields, dB, or None where nothing is drawn.
         tol: a mean colours a block where its size is at least tol, dB.
+        roots: key to root of every run that this was read from.
     """
 
     blocks: Sequence[int]
@@ -35,3 +36,4 @@ class Probes:
     joint: Mapping[str, np.ndarray]
     fields: np.ndarray | None
     tol: float
+    roots: Mapping[str, str]

@@ -15,7 +15,7 @@ from cem_bench.store.shards import rows_root
 
 MARK = "cem_bench root"
 NAMED = re.compile(MARK.encode() + rb" ([0-9a-f]{64})")
-CARRIERS = (".md", ".tex", ".png", ".svg", ".pdf")
+CARRIERS = (".md", ".html", ".tex", ".png", ".svg", ".pdf")
 
 
 def root_over(runs: Mapping[str, str]) -> str:
@@ -40,6 +40,25 @@ def run_root(rows: pd.DataFrame, outcomes: Collection[str]) -> str:
 def marked(root: str) -> str:
     """Return what a file carries that was made of the draws of a root; "" where the root is not known."""
     return f"{MARK} {root}" if root else ""
+
+
+def tables_root(folder: Path, names: Collection[str]) -> str:
+    """Return the root of numbers that no store holds, as timings: over the tables that a page or figure is made of.
+
+    Args:
+        folder: of the tables.
+        names: of their files.
+    """
+    return root_over({name: sha256((folder / name).read_bytes()) for name in names})
+
+
+def page_root(folder: Path) -> str:
+    """Return the root that the page of a folder names; "" where it names none, or there is no page."""
+    try:
+        named = NAMED.search((folder / "README.md").read_bytes())
+    except OSError:
+        return ""
+    return named[1].decode() if named else ""
 
 
 def other_roots(folder: Path, root: str) -> tuple[int, list[Damage]]:

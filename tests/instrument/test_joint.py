@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ from cem_bench.measuring.joint import draw_sets, joint_store, joint_unit, reachi
 from cem_bench.measuring.measure import measure
 from cem_bench.measuring.prepared import Bench
 from cem_bench.models.model import as_model
+from cem_bench.report.experiment import read_experiment
 from cem_bench.sampling.rules import Uniform
 from cem_bench.store import maps
 from cem_bench.store.archive import keep, restore
 from cem_bench.store.audit import walk
 from cem_bench.store.cells import StoredCell
-from cem_bench.store.joint_runs import joint_rows
+from cem_bench.store.joint_runs import joint_folders, joint_rows
 
 
 @pytest.fixture
@@ -178,10 +180,15 @@ def test_joint_draws_are_kept_restored_and_verified_beside_the_map(kept: Path, t
     assert joint_rows(stored(clone)) == rows
     assert not walk(clone, "denoise_ca").damage
     assert walk(clone, "denoise_ca").runs == 2
+    whole = read_experiment("denoise_ca", clone).root_sha256
+    assert walk(clone, "denoise_ca").root_sha256 == whole
     keep(clone, ["ti*"])
     assert restore(clone) == 0
     with pytest.raises(FileNotFoundError, match="nothing to keep"):
         keep(clone, ["IMDN"])
+    (joint,) = joint_folders(clone / "store")[stored(clone).folder.name]
+    shutil.rmtree(joint)
+    assert walk(clone, "denoise_ca").root_sha256 == read_experiment("denoise_ca", clone).root_sha256 != whole
 
 
 def test_a_damaged_joint_draw_is_named(kept: Path):

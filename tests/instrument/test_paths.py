@@ -17,6 +17,7 @@ from cem_bench.measuring.paths import paths
 from cem_bench.models.model import as_model
 from cem_bench.report.paths_page import blocks_of, figure_of, pools_of, rings_of, sums_of, write_paths_page
 from cem_bench.sampling.rules import Paper, Uniform
+from cem_bench.store.roots import other_roots, root_over
 
 
 class Gated(nn.Module):
@@ -87,7 +88,9 @@ def test_a_split_that_is_stored_is_not_made_again(gated: Cell, tmp_path: Path):
 def test_page_and_tables_say_what_was_measured(gated: Cell, tmp_path: Path):
     measured, split = paths(gated, None)
     figure = figure_of(split, (gated.scene.clean, gated.scene.roi), Look.of("DN", "psnr"))
-    files = write_paths_page(tmp_path, split, figure, measured.record, "python -m cem_bench paths")
+    record = {**measured.record, "root_sha256": root_over(split.roots)}
+    assert measured.store.key in split.roots
+    files = write_paths_page(tmp_path, split, figure, record, "python -m cem_bench paths")
     assert {path.name for path in files} >= {
         "README.md",
         "paths.png",
@@ -96,6 +99,7 @@ def test_page_and_tables_say_what_was_measured(gated: Cell, tmp_path: Path):
         "rings.csv",
         "pools.csv",
     }
+    assert other_roots(tmp_path, record["root_sha256"]) == (2, [])
     page = (tmp_path / "README.md").read_text()
     assert "through the pools" in page
     assert "interaction" in page

@@ -16,6 +16,7 @@ from cem_bench.models.model import as_model
 from cem_bench.report.validity_page import figure_of, judge, write_page
 from cem_bench.sampling.rules import Paper, Uniform
 from cem_bench.sampling.sequential import Sequential
+from cem_bench.store.roots import other_roots, root_over
 
 
 @pytest.fixture
@@ -45,7 +46,11 @@ def test_a_probed_map_has_all_it_is_judged_by_and_is_not_measured_twice(cell: Ce
     np.testing.assert_array_equal(again.joint["random"], probes.joint["random"])
     found, look = judge(probes), Look(1.0, "paper")
     figure = figure_of(found, probes, measured.effect_map, (cell.scene.clean, cell.scene.roi), look)
-    paths = write_page(tmp_path / "page", found, figure, measured.record, "python -m cem_bench validity")
+    record = {**measured.record, "root_sha256": root_over(probes.roots)}
+    assert (
+        again.roots == probes.roots and {measured.store.key: measured.store.root_sha256}.items() < probes.roots.items()
+    )
+    paths = write_page(tmp_path / "page", found, figure, record, "python -m cem_bench validity")
     assert [path.name for path in paths if path.stat().st_size] == [
         "validity.csv",
         "record.json",
@@ -53,6 +58,7 @@ def test_a_probed_map_has_all_it_is_judged_by_and_is_not_measured_twice(cell: Ce
         "README.md",
     ]
     page = paths[-1].read_text()
+    assert other_roots(tmp_path / "page", record["root_sha256"]) == (2, [])
     assert "| map - nearest " in page and "cannot be smaller than 2 / 2^draws" in page
     gap = found.gaps["nearest"]
     assert gap.verdict == "too few draws" and f"{gap.p:.2g}" in page

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cem_bench.figures.saving import MOST_BYTES, save_figure
 from cem_bench.report.latex import latex
-from cem_bench.store.roots import NAMED, marked, other_roots, root_over, run_root
+from cem_bench.store.roots import NAMED, marked, other_roots, page_root, root_over, run_root, tables_root
 
 ROOT = root_over({"a" * 64: "b" * 64})
 
@@ -47,6 +47,15 @@ def test_a_table_carries_its_head_in_the_caption() -> None:
     assert text.startswith(f"% {marked(ROOT)}\n\\begin{{table}}")
     assert f"\\caption{{Means. Root of the draws: {ROOT[:16]}.}}" in text
     assert "root" not in latex(pd.DataFrame({"x": [1]}), caption="Means.", label="t", wide=False)
+
+
+def test_pages_of_tables_alone_name_the_root_of_the_tables(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    root = tables_root(tmp_path, ["a.csv"])
+    (tmp_path / "README.md").write_text(f"From a.csv: `{marked(root)}`.")
+    assert page_root(tmp_path) == root and page_root(tmp_path / "gone") == ""
+    (tmp_path / "a.csv").write_text("x\n2\n")
+    assert page_root(tmp_path) != tables_root(tmp_path, ["a.csv"])
 
 
 @pytest.mark.parametrize("suffix", ["md", "tex", "png", "svg", "pdf"])

@@ -38,7 +38,9 @@ def write_quadtree(overrides: list[str], draws: int, coarsest: int) -> list[Path
     panels = [("Input", tree.observation), (cell.model.name, tree.restored)] if shown else []
     image = cell.scene.clean if shown else np.full_like(cell.scene.clean, 128)
     look = Look.of(cell.degradation.task, cell.options.outcome, config.palette)
-    figures = save_figure(map_figure(tree.effect_map, panels, image, cell.scene.roi, look), stem)
+    figures = save_figure(
+        map_figure(tree.effect_map, panels, image, cell.scene.roi, look), stem, root=tree.record["root_sha256"]
+    )
     table, record = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}.json")
     write_atomically(table, tree.squares.to_csv(index=False, float_format="%.6g").encode())
     write_atomically(record, (json.dumps(tree.record, indent=1) + "\n").encode())

@@ -16,6 +16,7 @@ from cem_bench.run.build import build_cell, register
 from cem_bench.run.compose import composed
 from cem_bench.run.overrides import check_overrides
 from cem_bench.run.publish import progress_bar
+from cem_bench.store.roots import root_over
 
 RULE = ["sampling=uniform", "sampling.n=8"]
 
@@ -49,4 +50,5 @@ def write_paths(overrides: list[str], *, cheap: int = 0) -> list[Path]:
     figure = figure_of(split, (image, cell.scene.roi), look)
     folder = Path(config.output) / "paths" / f"{cell.model.name}_{cell.scene.name}"
     command = " ".join(["python -m cem_bench paths", *overrides, *([f"--cheap {cheap}"] if cheap else [])])
-    return write_paths_page(folder, split, figure, measured.record, command)
+    record = {**measured.record, "root_sha256": root_over(split.roots)}
+    return write_paths_page(folder, split, figure, record, command)

@@ -11,6 +11,7 @@ from cem_bench.measuring.validity import probe
 from cem_bench.report.validity_page import figure_of, judge, write_page
 from cem_bench.run.commands.composing import cell_of
 from cem_bench.run.publish import progress_bar
+from cem_bench.store.roots import root_over
 
 RULE = ["sampling=uniform", "sampling.n=16"]
 
@@ -36,4 +37,5 @@ def write_validity(overrides: list[str]) -> list[Path]:
     figure = figure_of(judged, probes, measured.effect_map, (image, cell.scene.roi), look)
     folder = Path(config.output) / "validity" / f"{cell.model.name}_{cell.scene.name}"
     command = f"python -m cem_bench validity {' '.join(overrides)}"
-    return write_page(folder, judged, figure, measured.record, command)
+    record = {**measured.record, "root_sha256": root_over(probes.roots)}
+    return write_page(folder, judged, figure, record, command)
