@@ -22,6 +22,7 @@ from cem_bench.measuring.prepared import Bench, Progress
 from cem_bench.measuring.proof import CHECKS_S, CHECKS_SHARE, prove_draws, prove_draws_on_all
 from cem_bench.measuring.refusals import KeepsStateError, MeasureError, Name, Refuted
 from cem_bench.sampling.rules import Effects, Request, asked, labels_of
+from cem_bench.stats.blocks import BlockTable
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
 from cem_bench.store.matrix import unit_of
@@ -120,6 +121,20 @@ class Drawing:
                 self._remove(error)
                 if not earlier:  # what another session drew is made again by the engine of this one
                     self.bench = self.bench.without(error)
+
+    @property
+    def stores(self) -> list[tuple[Bench, Store]]:
+        """Stores of draws that others than the real network make, each with its bench."""
+        return []
+
+    @property
+    def table(self) -> BlockTable | None:
+        """Estimate, interval and verdict of every block; None where the draws of each say them."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the record says of this kind of session alone."""
+        return {}
 
     @property
     def costs(self) -> dict[str, Cost]:

@@ -18,6 +18,7 @@ from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.drawing import Drawing, draw_matrix
 from cem_bench.measuring.joint import joint_of_map
 from cem_bench.measuring.leasing import Stores, claimed
+from cem_bench.measuring.level_drawing import drawing_of
 from cem_bench.measuring.measurement import Measurement
 from cem_bench.measuring.opened import store_of
 from cem_bench.measuring.outcome import psnr
@@ -62,21 +63,27 @@ def measure(
         OSError: if the store cannot be written.
     """
     with claimed(cell, root, also, wait=wait) as stores:
-        return _measure(cell, stores, progress, ready, watch)
+        return _measure(cell, stores, root, progress, ready, watch)
 
 
 def _measure(
-    cell: Cell, stores: Stores, progress: Progress, ready: Ready | None, watch: Callable[[Drawing], None]
+    cell: Cell,
+    stores: Stores,
+    root: Path | None,
+    progress: Progress,
+    ready: Ready | None,
+    watch: Callable[[Drawing], None],
 ) -> Measurement:
     """Measure a cell whose stores are claimed."""
     store, whole = stores.own, Cost()
     with whole.counted():
         with cell.model.forwards():
-            drawing = Drawing(cell, store, stores.beside, progress, ready and ready.at(cell))
+            drawing = drawing_of(cell, store, stores.beside, root, progress, ready and ready.at(cell))
         beside = [(drawn.bench, drawn.store) for drawn in drawing.beside]
         together = [] if stores.joint is None else [(drawing.bench, stores.joint)]
         with drawing.fingerprint.counted():
-            compared = fingerprint.compare(drawing.bench, [(drawing.bench, store), *beside, *together])
+            written = [(drawing.bench, store), *beside, *together, *drawing.stores]
+            compared = fingerprint.compare(drawing.bench, written)
         watch(drawing)
         taken, proof = drawing.until_proven()
     bench, tol = drawing.bench, cell.options.threshold
@@ -87,9 +94,10 @@ def _measure(
     record["joint"] = joint_of_map(bench, stores.joint, effects, cell.options.joint)
     if cell.options.stochastic:
         record["stochastic"] = split(store.rows)
+    record |= drawing.facts()
     store.write_record(record)
     images = bench.observation, bench.restored
-    return Measurement(cell, effect_map, taken, store, *images, {"key": store.key, **record})
+    return Measurement(cell, effect_map, taken, store, *images, {"key": store.key, **record}, drawing.table)
 
 
 def measure_matrix(

@@ -13,7 +13,7 @@ import pandas as pd
 from cem_bench.inputs.segments import Segments
 from cem_bench.measuring.cell import Cell
 from cem_bench.sampling.rules import Following
-from cem_bench.stats.blocks import block_table
+from cem_bench.stats.blocks import BlockTable, block_table
 from cem_bench.stats.verdicts import NAMES
 from cem_bench.store import maps
 from cem_bench.store.draws import Store
@@ -34,6 +34,7 @@ class Measurement:
         observation: (h, w, 3) uint8, the degraded input.
         restored: (H, W, 3) uint8, the untouched observation restored.
         record: everything that is needed to trace a number.
+        levels: estimate, interval and verdict of every block by two levels; None where the draws themselves say them.
     """
 
     cell: Cell
@@ -43,6 +44,7 @@ class Measurement:
     observation: np.ndarray
     restored: np.ndarray
     record: dict[str, Any]
+    levels: BlockTable | None = None
 
     def under(self, outcome: str) -> Measurement:
         """Return the same draws seen by another outcome that was measured with them (`also_outcomes`).
@@ -78,6 +80,15 @@ class Measurement:
         record = {**self.record, **words, "summary": effect_map.summary()}
         return dataclasses.replace(self, cell=cell, effect_map=effect_map, draws=draws, record=record)
 
+    @property
+    def table(self) -> BlockTable:
+        """Estimate, interval and verdict of every block that may be drawn."""
+        if self.levels is not None:
+            return self.levels
+        rule, options = self.cell.sampling, self.cell.options
+        effects = {block: rule.estimate(draws) for block, draws in self.draws.items()}
+        return block_table(effects, tol=options.threshold, looks=rule.looks, correction=options.fdr)  # pyright: ignore[reportArgumentType]
+
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row per block or segment.
 
@@ -86,9 +97,7 @@ class Measurement:
             drawn; unreachable: proven to have no effect); n (draws in the mean); effect, low, high (95 % interval) in
             the outcome's unit, NaN in the ROI; verdict.
         """
-        rule, options = self.cell.sampling, self.cell.options
-        effects = {block: rule.estimate(draws) for block, draws in self.draws.items()}
-        table = block_table(effects, tol=options.threshold, looks=rule.looks, correction=options.fdr)  # pyright: ignore[reportArgumentType]
+        table = self.table
         rows, columns = np.indices(self.effect_map.status.shape)
         frame = pd.DataFrame({"row": rows.ravel(), "column": columns.ravel()})
         frame["status"] = [maps.STATUS[int(code)] for code in self.effect_map.status.ravel()]

@@ -19,6 +19,7 @@ from cem_bench.engine.cone import ConeEngine
 from cem_bench.engine.levels import Levels
 from cem_bench.inputs.geometry import ring_distance
 from cem_bench.measuring.cell import Cell
+from cem_bench.measuring.cheap_level import DIFFERENTIABLE, LEVEL_VERSION
 from cem_bench.measuring.engines import engine_for
 from cem_bench.measuring.measure import Measurement, measure
 from cem_bench.measuring.opened import store_of
@@ -29,8 +30,6 @@ from cem_bench.sampling.rules import Request, Uniform
 from cem_bench.store.draws import Store
 from cem_bench.store.path_effects import Paths
 
-VERSION = 1  # of what the levels compute
-DIFFERENTIABLE = ("psnr", "psnr_y", "mae")
 # Blocks a ring and draws a block that forwards split further, and the rings, clean pixels from the ROI.
 SAMPLED, FORWARDS, RINGS = 4, 4, (8, 16, 32, 64, np.inf)
 
@@ -215,7 +214,7 @@ def _filled(
     split: _Split, level: str, more: dict, blocks: list[int], unit: Callable[[int], dict[str, np.ndarray]], stage: str
 ) -> Store:
     """Return the store of a level with all blocks in it; what is stored is not made again."""
-    store = store_of(split.bench.cell, split.root, level=level, level_version=VERSION, **more)
+    store = store_of(split.bench.cell, split.root, level=level, level_version=LEVEL_VERSION, **more)
     with store.claimed(wait=True):
         missing = sorted(set(blocks) - set(store.rows["block"].tolist()))
         try:

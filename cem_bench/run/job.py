@@ -169,9 +169,12 @@ def _for_report(config: DictConfig, cell: Cell, overrides: list[str], *, wait: b
     from cem_bench.measuring.lam import keep_lam
     from cem_bench.measuring.measure import measure
     from cem_bench.run.publish import progress_bar
+    from cem_bench.sampling.multilevel import Multilevel
 
     if cell.scene.segments:
         raise ValueError("scene.segments makes single maps: the tables of an experiment are of square blocks.")
+    if isinstance(cell.rule, Multilevel):
+        raise ValueError("sampling=levels makes single maps: the tables of an experiment are of one level's draws.")
     if reason := cell.model.unseen():
         raise ValueError(f"What {cell.model.name} computes cannot be seen ({reason}): give it model.identity=NAME.")
     title = f"{cell.model.name} on {cell.scene.name}"

@@ -4,8 +4,11 @@ A block is looked at after a planned number of draws, again after more, and so o
 probability, so that stopping at whichever look pleases most cannot raise it (Bonferroni over the looks).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,15 @@ from cem_bench.stats.estimates import Estimate, outer_interval, skew_interval
 from cem_bench.stats.stratified import Interval, stratified_interval
 from cem_bench.stats.verdicts import PValues, p_values
 
-__all__ = ["interval", "look_p_values", "looks_of", "p_values_over_looks", "sequential_p_values", "strata_count"]
+__all__ = [
+    "Reached",
+    "interval",
+    "look_p_values",
+    "looks_of",
+    "p_values_over_looks",
+    "sequential_p_values",
+    "strata_count",
+]
 
 # Few draws that happen to look calm stop a block early. Until there are so many draws, a claim of no effect needs every
 # draw within this part of tol (at 0.01 dB: two draws within a fifth of the resolution, three within it), and no effect
@@ -133,14 +144,48 @@ def p_values_over_looks(
 
     Source: Bonferroni over the looks; parts as in Pocock 1977, doi 10.1093/biomet/64.2.191.
     """
-    if not looks:
-        return p_values(interval(draws, labels, count=count), tol)
-    shape = draws.shape[:-1]
-    strongest = PValues(np.ones(shape), np.ones(shape), np.zeros(shape, np.int64))
-    for look in [look for look in looks if look <= draws.shape[-1]]:
-        strata = None if labels is None else labels[..., :look]
-        strongest = stronger(strongest, look_p_values(draws[..., :look], tol, looks, strata, count))
-    return strongest
+    return Reached.of(draws, looks, labels, count).p_values(tol)
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """What the looks that draws have reached show of a block's mean, to be held against any tol.
+
+    Attributes:
+        looks: planned numbers of draws; empty for one look at all draws.
+        estimates: of each look reached, over the last axis of the draws.
+        largest: largest |effect| of the draws of each look, dB.
+        shape: of the batch.
+    """
+
+    looks: tuple[int, ...]
+    estimates: tuple[Estimate, ...]
+    largest: tuple[NDArray[np.float64], ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        draws: NDArray[np.float64],
+        looks: tuple[int, ...] = (),
+        labels: NDArray[np.int64] | None = None,
+        count: int = 1,
+    ) -> Reached:
+        """Look at draws (..., n), with their strata as `p_values_over_looks`."""
+        ends = [look for look in looks if look <= draws.shape[-1]] if looks else [draws.shape[-1]]
+        parts = [(draws[..., :end], None if labels is None else labels[..., :end]) for end in ends]
+        estimates = tuple(interval(part, strata, count=count) for part, strata in parts)
+        largest = tuple(np.abs(part).max(axis=-1, initial=0.0) for part, _ in parts)
+        return cls(looks, estimates, largest, draws.shape[:-1])
+
+    def p_values(self, tol: float) -> PValues:
+        """Return the smallest p-values of all looks, as `p_values_over_looks`."""
+        if not self.looks:
+            return p_values(self.estimates[0], tol)
+        strongest = PValues(np.ones(self.shape), np.ones(self.shape), np.zeros(self.shape, np.int64))
+        for estimate, largest in zip(self.estimates, self.largest, strict=True):
+            strongest = stronger(strongest, _over_part(estimate, largest, tol, self.looks))
+        return strongest
 
 
 def look_p_values(
@@ -170,8 +215,15 @@ def look_p_values(
 
     Source: `verdicts.p_values`; CALM is our own, tuned and measured in results/statistics.
     """
-    now = p_values(interval(draws, labels, count=count), tol)
-    n, largest = draws.shape[-1], np.abs(draws).max(axis=-1, initial=0.0)
+    largest = np.abs(draws).max(axis=-1, initial=0.0)
+    return _over_part(interval(draws, labels, count=count), largest, tol, looks, calm)
+
+
+def _over_part(
+    estimate: Estimate, largest: NDArray[np.float64], tol: float, looks: tuple[int, ...], calm: float = 1.0
+) -> PValues:
+    """Return the p-values of one look of several from its estimate and largest |effect|, see `look_p_values`."""
+    now, n = p_values(estimate, tol), estimate.n
     part = next((part for least, part in CALM if n < least), np.inf)
     unable = sum(look < CALM[-1][0] for look in looks[:-1])
     share = 1 + unable if n >= looks[-1] else int(n >= CALM[-1][0])

@@ -11,7 +11,7 @@ from cem_bench.stats.estimates import Estimate, checked, skew_interval
 __all__ = ["two_level"]
 
 
-def two_level(exact: ArrayLike, cheap: ArrayLike, confidence: float = 0.95) -> Estimate:
+def two_level(exact: ArrayLike, cheap: ArrayLike, confidence: float = 0.95, base: Estimate | None = None) -> Estimate:
     """Return the mean effect E[X] = E[Z] + E[X - Z] with an interval.
 
     Unbiased whatever the cheap level Z: it only decides how wide the interval is. Where Z does not follow X, the
@@ -21,6 +21,7 @@ def two_level(exact: ArrayLike, cheap: ArrayLike, confidence: float = 0.95) -> E
         exact: (..., n) effects of the real network, dB, n at least 2.
         cheap: (..., N) effects of the cheap level, dB, N at least n; draw k of both has the same donor.
         confidence: of the two-sided interval, in (0, 1).
+        base: estimate of the cheap draws, where their number depended on them (`looks.interval`).
 
     Returns:
         Estimates of shape (...), with n the exact draws. The cheap draws' interval (`skew_interval`), widened for their
@@ -41,7 +42,7 @@ def two_level(exact: ArrayLike, cheap: ArrayLike, confidence: float = 0.95) -> E
     if n < 2 or many < n:
         raise ValueError(f"got {n} exact and {many} cheap draws, expected 2 or more, and at least as many cheap ones")
     rest = real - level[..., :n]
-    base = skew_interval(level, confidence)
+    base = skew_interval(level, confidence) if base is None else base
     mean = base.mean + rest.mean(axis=-1)
     spread, apart = level.std(axis=-1, ddof=1), rest.std(axis=-1, ddof=1)
     known = (spread > 0) & np.isfinite(base.low)

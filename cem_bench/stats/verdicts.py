@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from cem_bench.stats.estimates import Estimate
 
@@ -58,8 +58,8 @@ def p_values(estimate: Estimate, tol: float) -> PValues:
     known = np.isfinite(estimate.error) & (estimate.error > 0)
     error, df = np.where(known, estimate.error, 1.0), np.maximum(estimate.df, 1.0)
     inner, outer = (size - tol) / error, (size + tol) / error
-    effect = np.minimum(stats.t.sf(inner, df) + stats.t.sf(outer, df), 1.0)
-    none = stats.t.cdf(inner, df)
+    effect = np.minimum(special.stdtr(df, -inner) + special.stdtr(df, -outer), 1.0)
+    none = special.stdtr(df, inner)
     sign = np.where(np.isnan(estimate.mean), 0, np.sign(np.nan_to_num(estimate.mean))).astype(np.int64)
     return PValues(np.where(known, effect, 1.0), np.where(known, none, 1.0), sign)
 
