@@ -13,9 +13,9 @@ from cem_bench.sampling.judged import Judged
 from cem_bench.sampling.level_draws import RINGS
 from cem_bench.stats.blocks import ESTIMATED, BlockTable
 from cem_bench.stats.estimates import RESOLUTION, Estimate
-from cem_bench.stats.levels import two_level
 from cem_bench.stats.looks import interval, strata_count
 from cem_bench.stats.residual import AUDIT_RISK, escape
+from cem_bench.stats.two_level import two_level
 
 __all__ = ["carried", "facts", "level_table"]
 
@@ -28,9 +28,9 @@ def level_table(judged: Judged) -> BlockTable:
     does not serve has that of its real draws.
 
     Estimand: mean effect (dB) over the donor pool, of this image, ROI, block, degradation and noise field.
-    Assumes: as `levels.two_level`, `looks.interval` and `residual.Evidence`.
+    Assumes: as `two_level.two_level`, `looks.interval` and `residual.Evidence`.
 
-    Source: `levels.two_level`.
+    Source: `two_level.two_level`.
     """
     rule, draws = judged.rule, judged.draws
     rows = {name: np.full(len(judged.blocks), np.nan) for name in ESTIMATED}

@@ -55,9 +55,9 @@ class Multilevel:
     minimum: int = 2
     maximum: int = 50
     growth: float = 1.5
-    cheap_minimum: int = 3
+    cheap_minimum: int = 4
     cheap_maximum: int = 48
-    cheap_growth: float = 2.0
+    cheap_growth: float = 3.5
     audit: Literal["sample", "all"] = "sample"
     correction: Literal["bh", "by"] = "bh"
     unit: str = "dB"
