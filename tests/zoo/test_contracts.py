@@ -141,11 +141,12 @@ def test_sides_are_padded_by_reflection():
     assert torch.equal(adapted(Quarters(), Contract(multiple=16))(image), image)
 
 
-def test_half_precision_is_near_the_full_one():
-    whole, half = real("DnCNN"), adapted(real("DnCNN"), Contract(dtype="bfloat16"))
+@pytest.mark.parametrize(("dtype", "bound"), [("half", 0.005), ("bfloat16", 0.05)])  # 11 and 8 bits of a number
+def test_half_precision_is_near_the_full_one(dtype: str, bound: float):
+    whole, half = real("DnCNN"), adapted(real("DnCNN"), Contract(dtype=dtype))
     with torch.no_grad():
         assert half(IMAGE).dtype == torch.float32
-    assert 0 < apart(half, whole) < 0.05
+    assert 0 < apart(half, whole) < bound
 
 
 def test_tiles_as_large_as_the_image_and_tiles_of_a_local_network():
