@@ -74,13 +74,13 @@ def cell_of(number: int) -> Cell:
 
 def one_cell(output: Path) -> None:
     """Measure a cell, writing after every unit of work."""
-    store_draws.FLUSH_SECONDS = 0.0
+    store_draws.FLUSH_SECONDS, store_draws.FLUSH_SHARE = 0.0, np.inf
     measure(cell_of(0), output / "store")
 
 
 def one_sweep(output: Path) -> None:
     """Measure all cells as a worker of a sweep does: skip what another measures, and come back to it."""
-    store_draws.FLUSH_SECONDS = 0.0
+    store_draws.FLUSH_SECONDS, store_draws.FLUSH_SHARE = 0.0, np.inf
     left = [number for number in SWEEP if not _tried(number, output, wait=False)]
     for number in left:
         _tried(number, output, wait=True)

@@ -35,7 +35,8 @@ __all__ = [
     "write_atomically",
 ]
 
-FLUSH_SECONDS = 5.0
+# Between two writes; longer on a slow disk, so that writing takes this share of the time at most, but never too long.
+FLUSH_SECONDS, FLUSH_SHARE, LONGEST_SECONDS = 5.0, 1 / 200, 60.0
 FINGERPRINT = "fingerprint.npy"  # how the network behaved that made the draws
 
 
@@ -48,6 +49,7 @@ class Store(RunFolder):
 
     _waiting: list[dict[str, np.ndarray]] = field(default_factory=list, repr=False)
     _flushed: float = field(default_factory=time.monotonic, repr=False)
+    _flush_cost: float = field(default=0.0, repr=False)
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -78,7 +80,7 @@ class Store(RunFolder):
             ValueError: if a number is NaN or infinite, or a name is out of range.
         """
         self._waiting.append(self._checked(unit))
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+        if time.monotonic() - self._flushed > min(max(FLUSH_SECONDS, self._flush_cost / FLUSH_SHARE), LONGEST_SECONDS):
             self.flush()
 
     def _checked(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -94,14 +96,22 @@ class Store(RunFolder):
         """Write what waits as one shard; what another process stored in the meantime is not stored twice."""
         if not self._waiting:
             return
-        table = table_of(self._waiting)
+        begun = time.monotonic()
         with self.claimed():
-            fresh = self._unstored(table)
+            fresh, rows = self._with_waiting()
             if len(fresh):
-                rows = pd.concat([self._rows, fresh] if len(self._rows) else [fresh], ignore_index=True)
-                self._commit(fresh, rows.sort_values(ORDER[self.kind], ignore_index=True))
+                self._commit(fresh, rows)
         self._waiting.clear()
         self._flushed = time.monotonic()
+        self._flush_cost = self._flushed - begun
+
+    def _with_waiting(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return what waits and no other process stored meanwhile, and all rows with it, in order."""
+        fresh = self._unstored(table_of(self._waiting)) if self._waiting else self._rows[:0]
+        parts = [part for part in (self._rows, fresh) if len(part)]
+        if not len(fresh):
+            return fresh, self._rows
+        return fresh, pd.concat(parts, ignore_index=True).sort_values(ORDER[self.kind], ignore_index=True)
 
     def _unstored(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows that no other process stored meanwhile; what differs from a stored row is set aside."""
@@ -141,10 +151,12 @@ class Store(RunFolder):
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write the provenance of the last session and the root hash of all rows, and join the shards to one."""
         with self.claimed():
-            self.flush()
-            self._commit(self._rows, self._rows, whole=True)
-            content = {"key": self.key, **record, "root_sha256": self._manifest.root_sha256}
-            self.write_files({"record.json": (json.dumps(content, indent=2) + "\n").encode()})
+            _, rows = self._with_waiting()
+            content = {"key": self.key, **record, "root_sha256": rows_root(rows)}
+            self._commit(
+                rows, rows, whole=True, beside={"record.json": (json.dumps(content, indent=2) + "\n").encode()}
+            )
+            self._waiting.clear()
 
 
 def read_rows(folder: Path, kind: str = "draws") -> pd.DataFrame:

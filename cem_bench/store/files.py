@@ -18,13 +18,14 @@ WHAT_TO_DO = (
 )
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True, last: bool = True) -> None:
     """Write a file so that it is either whole or not there, also after a power cut.
 
     Args:
         path: of the file.
         content: of it.
         durable: wait for the disk; without, a power cut may leave it empty or as it was.
+        last: of several files of one folder that count together: its waiting makes the names of all of them durable.
 
     Raises:
         OSError: with a sentence on what to do, if the folder cannot be written or the disk is full.
@@ -41,7 +42,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         Path(temporary).chmod(0o644)  # a temporary file is its owner's alone, a result is everybody's
         Path(temporary).replace(path)
         temporary = ""
-        if durable:
+        if durable and last:
             _sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error

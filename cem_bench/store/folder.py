@@ -53,7 +53,7 @@ class RunFolder:
         """Read what holds, and write the identity if it is new."""
         self._take(read_run(self.folder, self.kind, self.key, self.limits))
         if not (self.folder / "identity.json").exists():
-            write_atomically(self.folder / "identity.json", self._identity_content())
+            write_atomically(self.folder / "identity.json", self._identity_content(), last=False)
 
     @property
     def key(self) -> str:
@@ -98,14 +98,18 @@ class RunFolder:
             ValueError: if a name leads out of the folder.
         """
         with self.claimed():
-            files = dict(self._manifest.files)
-            for name, content in contents.items():
-                path = inside(self.folder, name)
-                if files.get(name) != sha256(content) or content_of(path) != content:
-                    write_atomically(path.with_name(name + PENDING), content)
-                    files[name] = sha256(content)
-            self._list(replace(self._manifest, files=files))
+            self._list(replace(self._manifest, files=self._with_files(contents)))
             self._tidy()
+
+    def _with_files(self, contents: Mapping[str, bytes]) -> dict[str, str]:
+        """Write files that are to lie beside the draws; they count once the manifest has the hashes returned."""
+        files = dict(self._manifest.files)
+        for name, content in contents.items():
+            path = inside(self.folder, name)
+            if files.get(name) != sha256(content) or content_of(path) != content:
+                write_atomically(path.with_name(name + PENDING), content, last=False)
+                files[name] = sha256(content)
+        return files
 
     def read_file(self, name: str) -> bytes | None:
         """Return the content of a file that `write_files` kept; None where it is not there or does not hold."""
@@ -162,13 +166,21 @@ class RunFolder:
             where = f"set aside in {target.parent}, "
         log.warning("cem_bench: %s %s: %swhat it held is measured again", path, reason, where)
 
-    def _commit(self, table: pd.DataFrame, rows: pd.DataFrame, *, whole: bool = False) -> None:
-        """Write a shard and make it count.
+    def _commit(
+        self,
+        table: pd.DataFrame,
+        rows: pd.DataFrame,
+        *,
+        whole: bool = False,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Write a shard, and files beside it, and make them count at once.
 
         Args:
             table: what the shard holds.
             rows: all rows that the store has with it.
             whole: whether it replaces all others.
+            beside: name to content of the files.
         """
         shards, retired = dict(self._manifest.shards), list(self._manifest.retired)
         name = ""
@@ -178,11 +190,12 @@ class RunFolder:
             name = f"{self.kind}-{digest}.parquet"
         old = [shard for shard in shards if whole and shard != name]
         if name and name not in shards:
-            write_atomically(self.folder / (name + PENDING), content)
+            write_atomically(self.folder / (name + PENDING), content, last=False)
             shards[name] = digest
         shards = {shard: digest for shard, digest in shards.items() if shard not in old}
         retired = tuple(shard for shard in (*retired, *old) if shard not in shards)
-        self._list(replace(self._manifest, shards=shards, retired=retired, root_sha256=rows_root(rows)))
+        sealed = {"shards": shards, "retired": retired, "root_sha256": rows_root(rows)}
+        self._list(replace(self._manifest, files=self._with_files(beside or {}), **sealed))
         self._rows = rows
         self._tidy()
 
