@@ -144,9 +144,11 @@ def test_sides_are_padded_by_reflection():
 @pytest.mark.parametrize(("dtype", "bound"), [("half", 0.005), ("bfloat16", 0.05)])  # 11 and 8 bits of a number
 def test_half_precision_is_near_the_full_one(dtype: str, bound: float):
     whole, half = real("DnCNN"), adapted(real("DnCNN"), Contract(dtype=dtype))
+    image = IMAGE[:, :, :16, :16]  # few processors are fast in fp16
     with torch.no_grad():
-        assert half(IMAGE).dtype == torch.float32
-    assert 0 < apart(half, whole) < bound
+        answer = half(image)
+        assert answer.dtype == torch.float32
+        assert 0 < float((answer - whole(image)).abs().max()) < bound
 
 
 def test_tiles_as_large_as_the_image_and_tiles_of_a_local_network():
