@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from cem_bench.inputs.donors import pool_from_array, pool_from_images
+from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.scene import load_scene
 from cem_bench.run.build import register
 from cem_bench.run.overrides import check_overrides
@@ -173,7 +174,9 @@ def kinds() -> list[Kind]:
     """Return every kind of file."""
     register()
     return [
-        Kind("image of a scene", images(), lambda path: load_scene("x", str(path), (8, 8, 8, 8), crop=None, block=8)),
+        Kind(
+            "image of a scene", images(), lambda path: load_scene("x", str(path), Rect(8, 8, 8, 8), crop=None, block=8)
+        ),
         Kind("image of donors", images(), lambda path: pool_from_images([str(path)], 8, count=5)),
         Kind("checkpoint", checkpoints(), read),
         Kind("donor pool", pools(), lambda path: pool_from_array(str(path))),

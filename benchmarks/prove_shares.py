@@ -23,6 +23,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cem_bench.inputs.geometry import Grid, Rect, ring_distance
+from cem_bench.report.render import render
 from cem_bench.sampling.sequential import Sequential
 from cem_bench.stats.shares import map_shares
 from cem_bench.stats.simulate import Gold, draw, load_gold, replay_sequential
@@ -134,26 +135,24 @@ def prove(name: str, gold: Gold, runs: int, resampled: int) -> pd.DataFrame:
     return table[[*first, *(column for column in table if column not in first)]]
 
 
-def page(table: pd.DataFrame) -> str:
+def page(rows: pd.DataFrame) -> str:
     """Return the page: the farthest bias and the lowest coverage over the maps, by quantity and rule of drawing."""
-    table = table.assign(draws=table["draws"].astype(str), relative=100 * table["bias"] / table["truth"])
-    order = [str(count) for count in DRAWS]
-    parts = []
-    for title, column, worst, form in (
-        ("Bias, % of the truth, of the map where it is largest", "relative", lambda x: x.loc[x.abs().idxmax()], "+.0f"),
-        ("Coverage of 95 % intervals, %, of the map where it is lowest", "covered", lambda x: x.min(), ".0f"),
-    ):
-        numbers = table.assign(covered=100 * table["coverage"]).groupby(["estimator", "quantity", "draws"])[column]
-        wide = numbers.agg(worst).unstack("draws")[order]
-        parts += [f"## {title}", wide.reset_index().to_markdown(index=False, floatfmt=form)]
-    runs = table.groupby("estimator")["runs"].max()
-    note = (
-        f"Written by `python benchmarks/prove_shares.py` from shares.csv: {table['map'].nunique()} enumerated maps, "
-        f"{runs['bracket']} runs of the bracket (`stats.shares.map_shares`) and {runs['halves']} of the cross-fit "
-        "halves (`stats.summaries.map_summary`) each, with so many draws per block or as many as the sequential rule "
-        "asks for, uniform or by stratum. A coverage over so few runs is known to 4 and 10 points."
+    runs = rows.groupby("estimator")["runs"].max()
+    rows = rows.assign(relative=100 * rows["bias"] / rows["truth"], covered=100 * rows["coverage"])
+    return render(
+        "shares",
+        maps=rows["map"].nunique(),
+        runs=runs,
+        bias=worst(rows, "relative", lambda values: values.loc[values.abs().idxmax()], "+.0f"),
+        coverage=worst(rows, "covered", lambda values: values.min(), ".0f"),
     )
-    return "\n\n".join(["# Sums and shares of a map, proven on enumerated maps", note, *parts]) + "\n"
+
+
+def worst(rows: pd.DataFrame, column: str, choose: Callable[[pd.Series], float], form: str) -> pd.DataFrame:
+    """Return a row per estimator and quantity, a column per number of draws: of the map where it is worst."""
+    of_map = rows.assign(draws=rows["draws"].astype(str)).groupby(["estimator", "quantity", "draws"])[column]
+    wide = of_map.agg(choose).unstack("draws")[[str(count) for count in DRAWS]]
+    return wide.map(lambda value: format(value, form)).reset_index()
 
 
 def main() -> None:

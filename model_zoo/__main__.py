@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from model_zoo import ZooError, card, list_models
-from model_zoo.cards import FOLDER, MEASURED, TASKS, Card
+from model_zoo.cards import FOLDER, MEASURED, Card, tasks_of_cards
 from model_zoo.listing import HERE, MISSING, Wanted, select
 from model_zoo.weights import find
 
@@ -87,7 +87,7 @@ def run_verify(names: list[str], images: int, target: Path, keep: bool) -> int:
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", choices=TASKS, help="trained for this task")
+    parser.add_argument("--task", choices=tasks_of_cards(), help="trained for this task")
     parser.add_argument("--reach", type=int, metavar="PX", help="looks at most so many input pixels far")
     parser.add_argument(
         "--global",

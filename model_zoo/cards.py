@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "cards"
 MEASURED = "measured.csv"  # in that folder: the figures `verify --keep` measured with a card's own weights
-TASKS = ("SR", "DN", "DR", "LL", "CAR")  # super-resolution, noise, rain, low light, compression
 # what decides a network's numbers beside its weights; the sums of that for the cards that were there when keys began
 DECISIVE = ("network", "options", "scale", "value_range", "noise_map", "pads", "luma_only")
 FIRST = "first_keys.csv"
@@ -33,7 +32,7 @@ class Card:
         name: what it is called; case, "-" and "_" make no difference when it is looked up.
         network: "module:class" of the architecture.
         options: keyword arguments of that class.
-        tasks: of SR, DN, DR, LL, CAR.
+        tasks: short names, as its degradations have them: SR, DN, DR, LL, CAR.
         scale: output pixels per input pixel.
         aliases: other names of the same checkpoint.
         value_range: white of input and output, 1 or 255. The loaded network takes and gives this range.
@@ -107,10 +106,9 @@ class Card:
 
     def __post_init__(self) -> None:
         """Refuses facts that cannot be."""
-        wrong_tasks = [task for task in self.tasks if task not in TASKS]
-        if wrong_tasks or self.value_range not in (1, 255) or ":" not in self.network:
+        if not all(map(str.isalpha, self.tasks)) or self.value_range not in (1, 255) or ":" not in self.network:
             raise ZooError(
-                f"card {self.name}: tasks {self.tasks} (expected of {TASKS}), value_range {self.value_range} "
+                f"card {self.name}: tasks {self.tasks} (expected short names, as SR), value_range {self.value_range} "
                 f"(expected 1 or 255), network {self.network!r} (expected 'module:class')"
             )
 
@@ -184,12 +182,17 @@ def list_models(task: str | None = None) -> list[str]:
     """The names of all cards.
 
     Args:
-        task: "SR", "DN", "DR", "LL" or "CAR" for those of one task.
+        task: as "SR", "DN", "DR", "LL" or "CAR", for those of one task.
 
     Returns:
         Names in the order of the card files.
     """
     return list(dict.fromkeys(entry.name for entry in registry().values() if task in (None, *entry.tasks)))
+
+
+def tasks_of_cards() -> list[str]:
+    """The tasks that cards name, in the order of the card files."""
+    return list(dict.fromkeys(task for entry in registry().values() for task in entry.tasks))
 
 
 def card(name: str) -> Card:

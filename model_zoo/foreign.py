@@ -75,7 +75,7 @@ def load_file(path: str | Path) -> "tuple[nn.Module, Recognised]":
         name=f"{found.architecture.name}:{path.stem}",
         architecture=found.architecture.name,
         scale=found.scale,
-        tasks=("SR",) if found.scale > 1 else ("SR", "DN", "DR"),
+        tasks=("SR",) if found.scale > 1 else (),
         size_multiple=sizes.multiple_of or 1,
         size_minimum=sizes.minimum or 1,
         value_range=1,

@@ -13,11 +13,11 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cem_bench.inputs.degradations import facts_of_task
 from cem_bench.inputs.geometry import Rect
 from cem_bench.store.maps import NOT_RUN, EffectMap
 from cem_bench.store.outcomes import facts_of
 
-BOUND_DB: dict[str, float] = {"SR": 2.5, "DN": 1.0, "DR": 2.0}
 GAMMA = 1 / 1.2
 PALETTES = {"paper": "seismic", "safe": "PuOr_r"}
 ROI_GREEN = (0.15, 0.9, 0.15)
@@ -56,7 +56,7 @@ class Look:
     def of(cls, task: str, outcome: str, palette: str = "paper") -> Look:
         """Return the published look of a task; of another outcome than PSNR, with a bound as many times its tol."""
         facts = facts_of(outcome)
-        bound = BOUND_DB.get(task, 1.0) * facts.tol / facts_of("psnr").tol
+        bound = facts_of_task(task).bound_db * facts.tol / facts_of("psnr").tol
         return cls(bound, palette, unit=facts.unit, digits=facts.digits)
 
     @property

@@ -26,7 +26,6 @@ from cem_bench.store.quantities import all_equal
 CELL = 1.38  # inches of a panel where there is room
 MOST = 6  # models beside each other
 LETTER = 0.057  # inches of a letter over a panel
-TASKS = ("SR", "DN", "DR", "LL", "CAR", "restore")  # as the paper orders them
 VERDICT_NAMES = NAMES | {NONE: "no effect"}
 
 
@@ -213,7 +212,7 @@ def multitask_figure(
     """
     of = {(str(task), str(model)): part for (task, model), part in table.groupby(["task", "model"])}  # pyright: ignore
     rows = [[[names] if isinstance(names, str) else names for names in row] for row in layout["rows"]]
-    tasks = sorted({task for task, _ in of}, key=TASKS.index)
+    tasks = list(dict.fromkeys(table["task"]))
     lines = []
     for task, row in product(tasks, rows):
         models = [next((name for name in names if (task, name) in of), "") for names in row]

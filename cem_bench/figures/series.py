@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cem_bench.figures.style import WIDTH
+from cem_bench.inputs.degradations import facts_of_task
 
 MOST = 8  # series in a panel: more hues cannot be told apart
 MARKERS = "osD^vPX*p<>hd8"
-TASKS = {"SR": "super-resolution", "DN": "denoising", "DR": "deraining", "restore": "restoration"}
 Look = dict[str, Any]
 
 
@@ -37,7 +37,8 @@ def title_of(model: str) -> str:
 
 def task_of(task: str) -> str:
     """Return what a task is called in a figure."""
-    return TASKS.get(task, task)
+    facts = facts_of_task(task)
+    return facts.title if facts.task == task else task
 
 
 def looks_of(models: Sequence[str]) -> dict[str, Look]:

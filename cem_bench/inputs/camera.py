@@ -49,6 +49,7 @@ class Jpeg(Unplaced):
     """JPEG compression at `quality` (1..95), 4:4:4 so that a block of 8 pixels stays on its own."""
 
     task: ClassVar[str] = "CAR"
+    title: ClassVar[str] = "compression artefacts"
     quality: int = 20
     reach: ClassVar[int] = 8
     lattice: ClassVar[int] = 8
@@ -110,6 +111,7 @@ class LowLight(Placed):
     """
 
     task: ClassVar[str] = "LL"
+    title: ClassVar[str] = "low light"
     gamma: float = 1.5
     gain: float = 0.25
     sigma: float = 2.0

@@ -8,8 +8,9 @@ All are named here; `rain.py`, `camera.py`, `motion.py` and `physics.py` hold so
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,7 @@ from cem_bench.inputs.camera import Blur, Haze, Jpeg, LostPixels, LowLight, Mosa
 from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.motion import MotionBlur
 from cem_bench.inputs.physics import Physics
-from cem_bench.inputs.protocol import Degradation, Placed, Unplaced, normal_field, truncated
+from cem_bench.inputs.protocol import Degradation, Placed, TaskFacts, Unplaced, normal_field, truncated
 from cem_bench.inputs.rain import Rain
 
 __all__ = [
@@ -38,6 +39,17 @@ __all__ = [
 ]
 
 
+def kinds() -> list[type[TaskFacts]]:
+    """Return the degradations that are shipped."""
+    named = (globals()[name] for name in __all__)
+    return [kind for kind in named if isinstance(kind, type) and issubclass(kind, TaskFacts)]
+
+
+def facts_of_task(task: str) -> type[TaskFacts]:
+    """Return a class that has title and bound of a task; those of every other task where no class is of it."""
+    return next((kind for kind in kinds() if kind.task == task), TaskFacts)
+
+
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -52,8 +64,17 @@ class Bicubic(Unplaced):
     """
 
     task: ClassVar[str] = "SR"
+    title: ClassVar[str] = "super-resolution"
+    bound_db: ClassVar[float] = 2.5
+    word: ClassVar[str] = "bicubic"
+    strength: ClassVar[str] = "factor"
     factor: int = 4
     restore_size: bool = False
+
+    @classmethod
+    def usual(cls, named: Mapping[str, Any], scale: int) -> Self:
+        """Return the reduction by a network's own upscale; for one of upscale 1, by what its card names, else by 4."""
+        return cls(scale if scale > 1 else int(named.get(cls.word, cls.factor)), restore_size=scale == 1)
 
     @property
     def scale(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -101,6 +122,9 @@ class Noise(Placed):
     """
 
     task: ClassVar[str] = "DN"
+    title: ClassVar[str] = "denoising"
+    word: ClassVar[str] = "noise"
+    strength: ClassVar[str] = "sigma"
     sigma: float = 50.0
     field_seed: int = 0
     stream: str = "philox"
@@ -111,6 +135,11 @@ class Noise(Placed):
             raise ValueError(f"Noise sigma must be 0 or more on the 0..255 scale, got {self.sigma}.")
         if self.stream not in ("philox", "mt19937"):
             raise ValueError(f"Unknown noise stream {self.stream!r}; one of philox, mt19937.")
+
+    @classmethod
+    def usual(cls, named: Mapping[str, Any], scale: int) -> Self:
+        """Return noise of the sigma that a card names, else of the published one."""
+        return cls(float(named.get(cls.word, cls.sigma)))
 
     def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:
         """Add the part `at` of the field of an image of `size` to `clean` ((n,) at.height, at.width, 3)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -15,7 +16,7 @@ class Degradation(Protocol):
 
     @property
     def task(self) -> str:
-        """SR, DN, DR, LL, CAR, or restore for the others."""
+        """Short name of the task, as the cards of networks have it."""
         ...
 
     @property
@@ -46,10 +47,37 @@ class Degradation(Protocol):
         ...
 
 
-class Unplaced:
-    """A degradation that is the same everywhere: a window is degraded like an image of its own."""
+class TaskFacts:
+    """What is known of a degradation's task by its class alone; a class of a task of its own says its own.
+
+    Attributes:
+        task: short name, as the cards of networks have it.
+        title: what figures call the task.
+        bound_db: effects of this size have the full colour in maps, dB of PSNR.
+        word: key of a card's `degradation` that names this one; "" where cards name it by its task alone.
+        strength: field that a network is trained for one value of; "" where there is none.
+    """
 
     task: ClassVar[str] = "restore"
+    title: ClassVar[str] = "restoration"
+    bound_db: ClassVar[float] = 1.0
+    word: ClassVar[str] = ""
+    strength: ClassVar[str] = ""
+
+    @classmethod
+    def usual(cls, named: Mapping[str, Any], scale: int) -> Self:
+        """Return the degradation of a network where the user asks for none.
+
+        Args:
+            named: `degradation` of its card; may be empty.
+            scale: output pixels per input pixel of the network.
+        """
+        return cls()
+
+
+class Unplaced(TaskFacts):
+    """A degradation that is the same everywhere: a window is degraded like an image of its own."""
+
     scale: int = 1
     reach: int = 0
     lattice: int = 1
@@ -67,10 +95,9 @@ class Unplaced:
         return grown(block, self.reach, size)
 
 
-class Placed:
+class Placed(TaskFacts):
     """A pixel by pixel degradation by fields that depend on the place: a window must know where it lies."""
 
-    task: ClassVar[str] = "restore"
     scale: ClassVar[int] = 1
     reach: ClassVar[int] = 0
     lattice: ClassVar[int] = 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import ndimage, signal
@@ -35,6 +36,9 @@ class Rain(Placed):
     """
 
     task: ClassVar[str] = "DR"
+    title: ClassVar[str] = "deraining"
+    bound_db: ClassVar[float] = 2.0
+    word: ClassVar[str] = "rain"
     level: str = "medium"
     field_seed: int = 0
 
@@ -42,6 +46,11 @@ class Rain(Placed):
         """Refuse an unknown level."""
         if self.level not in (*RAIN_LEVELS, "random"):
             raise ValueError(f"Unknown rain level {self.level!r}; one of {', '.join(RAIN_LEVELS)}, random.")
+
+    @classmethod
+    def usual(cls, named: Mapping[str, Any], scale: int) -> Self:
+        """Return rain of the level that a card names, else the published one."""
+        return cls(str(named.get(cls.word, cls.level)))
 
     def window(self, clean: np.ndarray, at: Rect, size: tuple[int, int]) -> np.ndarray:
         """Add the part `at` of the rain layer of an image of `size` to `clean` ((n,) at.height, at.width, 3)."""

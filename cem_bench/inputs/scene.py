@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,9 +112,9 @@ class Scene:
 def load_scene(
     name: str,
     source: str,
-    roi: tuple[int, int, int, int],
+    roi: Rect,
     *,
-    crop: tuple[int, int, int, int] | None,
+    crop: Rect | None,
     block: int,
     segments: int = 0,
 ) -> Scene:
@@ -124,8 +123,8 @@ def load_scene(
     Args:
         name: short name.
         source: file path, or package:path of an image that an installed package ships.
-        roi: row, column, height, width in pixels of the (cropped) clean image.
-        crop: row, column, height, width of the part of the file to use; None for the whole.
+        roi: in pixels of the (cropped) clean image.
+        crop: the part of the file to use; None for the whole.
         block: side of a block in clean pixels.
         segments: as `Scene`.
 
@@ -135,27 +134,9 @@ def load_scene(
     """
     clean = read_rgb(locate(source))
     if crop is not None:
-        whole, part = Rect(0, 0, *clean.shape[:2]), rect_of(crop, "crop")
-        if not whole.contains(part):
-            raise ValueError(f"Crop {tuple(crop)} does not lie in the image {source} of {whole.height}x{whole.width}.")
-        clean = np.ascontiguousarray(clean[part.slices])
-    return Scene(name, clean, rect_of(roi, "roi"), block, source, segments)
-
-
-def rect_of(values: Sequence[int], name: str) -> Rect:
-    """Return the rectangle that four numbers of a configuration name.
-
-    Args:
-        values: row, column, height, width in pixels.
-        name: what errors call it.
-
-    Raises:
-        ValueError: if they are not four whole numbers, a place is negative, or a size not positive.
-    """
-    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    if len(numbers) != 4 or len(values) != 4 or min(numbers[:2]) < 0 or min(numbers[2:]) < 1:
-        raise ValueError(
-            f"scene.{name}: got {list(values)}, expected row, column, height and width in pixels, row and column at "
-            f"least 0, height and width at least 1, as scene.{name}=[0,0,128,128]."
-        )
-    return Rect(*numbers)
+        whole = Rect(0, 0, *clean.shape[:2])
+        if not crop.area or not whole.contains(crop):
+            part = f"{crop.height}x{crop.width} at row {crop.top}, column {crop.left}"
+            raise ValueError(f"Crop {part} does not lie in the image {source} of {whole.height}x{whole.width}.")
+        clean = np.ascontiguousarray(clean[crop.slices])
+    return Scene(name, clean, roi, block, source, segments)

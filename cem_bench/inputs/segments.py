@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
 from cem_bench.inputs.geometry import Grid, Rect
 
@@ -37,6 +36,8 @@ class Segments(Grid):
 
     @cached_property
     def _boxes(self) -> list[Rect]:
+        from scipy import ndimage
+
         places = ndimage.find_objects(self.labels + 1)
         return [Rect(rows.start, at.start, rows.stop - rows.start, at.stop - at.start) for rows, at in places]
 
@@ -54,6 +55,8 @@ class Segments(Grid):
 
     def distances(self, roi: Rect) -> np.ndarray:
         """Return every segment's distance to the ROI: that of its nearest pixel, as of a block at its place."""
+        from scipy import ndimage
+
         rows, columns = np.mgrid[: self.height, : self.width]
         gap = np.maximum(_gap(rows, roi.top, roi.bottom), _gap(columns, roi.left, roi.right))
         nearest = ndimage.minimum(gap, self.labels, np.arange(len(self)))

@@ -19,7 +19,8 @@ import pandas as pd
 from matplotlib.colors import Colormap
 from PIL import Image
 
-from cem_bench.figures.map import BOUND_DB, GAMMA, PALETTES, Look
+from cem_bench.figures.map import GAMMA, PALETTES, Look
+from cem_bench.inputs.degradations import kinds
 from cem_bench.inputs.images import locate, read_rgb, sha256_of
 from cem_bench.report.columns import column, signed_estimate
 from cem_bench.report.earlier import read_table
@@ -106,7 +107,7 @@ def looks(tol: float) -> dict[str, Any]:
         tol: of the outcome; bounds of other outcomes than PSNR are as many times their tol.
     """
     colours = {name: _hexadecimal(Look(palette=name).cmap) for name in PALETTES}
-    bounds = {task: bound * tol / 0.01 for task, bound in BOUND_DB.items()}
+    bounds = {kind.task: kind.bound_db * tol / 0.01 for kind in kinds()}
     return {"palettes": colours, "gamma": GAMMA, "bounds": bounds, "bound": tol / 0.01}
 
 

@@ -16,7 +16,7 @@ from cem_bench.report.columns import PSNR, UNKNOWN
 from cem_bench.report.experiment import Experiment
 from cem_bench.report.render import Markdown, code_span, escaped, listed, render
 from cem_bench.report.tables import admission, is_ablation, uneven
-from cem_bench.stats.verdicts import CORRECTIONS
+from cem_bench.stats.corrections import CORRECTIONS
 from cem_bench.store import maps
 from cem_bench.store.roots import marked
 

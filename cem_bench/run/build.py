@@ -67,19 +67,16 @@ def build_degradation(model: Model) -> Degradation:
     Raises:
         ValueError: if it names none.
     """
-    from cem_bench.inputs.degradations import Bicubic, Jpeg, LowLight, Noise, Rain
+    from cem_bench.inputs.degradations import kinds
 
     known = model.facts.get("name") in model_zoo.list_models()
     named = model_zoo.card(model.facts["name"]).degradation if known else {}
-    if "noise" in named:
-        return Noise(float(named["noise"]))  # pyright: ignore[reportReturnType] - a ClassVar fits a property
-    if "rain" in named:
-        return Rain(named["rain"])  # pyright: ignore[reportReturnType]
-    if len(model.tasks) != 1:
-        known = f"restores {', '.join(model.tasks)}" if model.tasks else "does not say its task"
-        raise ValueError(f"{model.name} {known}: choose one, as task=dn50, task=rain_medium or task=sr_x4_same_size.")
-    super_resolution = Bicubic(model.scale if model.scale > 1 else 4, restore_size=model.scale == 1)
-    return {"SR": super_resolution, "DN": Noise(), "DR": Rain(), "LL": LowLight(), "CAR": Jpeg()}[model.tasks[0]]
+    of_card = [kind for kind in kinds() if kind.word in named]
+    of_task = [kind for kind in kinds() if model.tasks == (kind.task,)]
+    if len(suiting := of_card or of_task) == 1:
+        return suiting[0].usual(named, model.scale)  # pyright: ignore[reportReturnType] - all kinds are degradations
+    tasks = f"restores {', '.join(model.tasks)}" if model.tasks else "does not say its task"
+    raise ValueError(f"{model.name} {tasks}: choose one, as task=dn50, task=rain_medium or task=sr_x4_same_size.")
 
 
 def is_trained_for(model: Model | model_zoo.Card, degradation: Degradation) -> bool:
@@ -129,20 +126,20 @@ def wanted(sweep: Sweep) -> list[dict[str, str]]:
 
 def build_scene(config: DictConfig) -> Scene:
     """Read the scene of a configuration."""
+    from cem_bench.inputs.geometry import Rect
     from cem_bench.inputs.images import locate, read_rgb
     from cem_bench.inputs.photos import Framing, fitted
     from cem_bench.inputs.scene import load_scene
 
-    crop = None if config.crop is None else tuple(config.crop)
+    crop = None if config.crop is None else Rect(*config.crop)
     if crop is None and config.fit:
         size = read_rgb(locate(config.source)).shape[:2]
-        part, how = fitted(size, Framing(multiple=config.block, largest=0), config.source)  # pyright: ignore[reportArgumentType]
-        crop = (part.top, part.left, part.height, part.width)
-        if (part.height, part.width) != size:
-            tqdm.write(f"{config.source}: {part.height}x{part.width} pixels of {size[0]}x{size[1]}, {how}")
+        crop, how = fitted(size, Framing(multiple=config.block, largest=0), config.source)  # pyright: ignore[reportArgumentType]
+        if (crop.height, crop.width) != size:
+            tqdm.write(f"{config.source}: {crop.height}x{crop.width} pixels of {size[0]}x{size[1]}, {how}")
     name = config.name or Path(config.source).stem
     division = {"block": config.block, "segments": config.segments}
-    return load_scene(name, config.source, tuple(config.roi), crop=crop, **division)  # pyright: ignore[reportArgumentType]
+    return load_scene(name, config.source, Rect(*config.roi), crop=crop, **division)  # pyright: ignore[reportArgumentType]
 
 
 def build_pool(config: DictConfig, scene: Scene) -> DonorPool:

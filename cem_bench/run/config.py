@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from cem_bench.inputs.declared import check_options, option
 from cem_bench.inputs.own_donors import MATCHES
-from cem_bench.inputs.scene import rect_of
-from cem_bench.measuring.options import Options, check_options, option
+from cem_bench.measuring.options import Options
 
 PALETTES = ("paper", "safe")
 ROIS = ("scene", "grid")
@@ -143,7 +143,7 @@ def check_config(config: DictConfig) -> None:
     scene, model = config.scene, config.model
     for name in ("roi", "crop"):
         if not OmegaConf.is_missing(scene, name) and scene[name] is not None:
-            rect_of(scene[name], name)
+            _check_rect(scene[name], name)
     if scene.segments < 0:
         raise ValueError(f"scene.segments: got {scene.segments}, expected 0 (square blocks) or a number of segments.")
     wanted = {"scene.block": (scene.block, "pixels"), "model.scale": (model.scale, "output pixels per input pixel")}
@@ -154,6 +154,16 @@ def check_config(config: DictConfig) -> None:
     for name, (value, unit) in wanted.items():
         if value <= 0:
             raise ValueError(f"{name}: got {value}, expected a number above 0 ({unit}).")
+
+
+def _check_rect(values: Sequence[int], name: str) -> None:
+    """Refuse what are not four whole numbers, a place that is negative, and a size that is not positive."""
+    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    if len(numbers) != 4 or len(values) != 4 or min(numbers[:2]) < 0 or min(numbers[2:]) < 1:
+        raise ValueError(
+            f"scene.{name}: got {list(values)}, expected row, column, height and width in pixels, row and column at "
+            f"least 0, height and width at least 1, as scene.{name}=[0,0,128,128]."
+        )
 
 
 def range_of(value: Any) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cem_bench.inputs.degradations import Bicubic, Degradation, Noise
+from cem_bench.inputs.degradations import Degradation, Noise
 
 
 def options_under(card: Any, given: Mapping[str, Any], degradation: Degradation | None) -> dict[str, Any]:
@@ -40,20 +40,15 @@ def check_level(card: Any, degradation: Degradation | None) -> None:
     Raises:
         ValueError: saying which strength they are for.
     """
-    if isinstance(degradation, Noise) and card.tasks == ("DN",) and "noise" in card.degradation:
-        own = float(card.degradation["noise"])
-        low, high = card.levels or (own, own)
-        span, got, name = f"{low:g} to {high:g}" if low < high else f"{low:g}", degradation.sigma, "noise of sigma"
-        task = f"dn{own:g}"
-    elif (
-        isinstance(degradation, Bicubic) and card.tasks == ("SR",) and card.scale == 1 and "bicubic" in card.degradation
-    ):
-        low = high = card.degradation["bicubic"]
-        span, got, name, task = f"{low}", degradation.factor, "images reduced by", f"sr_x{low}_same_size"
-    else:
+    name = getattr(degradation, "strength", "")
+    own = card.degradation.get(getattr(degradation, "word", ""))
+    if degradation is None or not name or own is None or (card.tasks, card.scale) != ((degradation.task,), 1):
         return
+    low, high = card.levels or (float(own), float(own))
+    span, got = f"{low:g} to {high:g}" if low < high else f"{low:g}", getattr(degradation, name)
     if not low <= got <= high:
         raise ValueError(
-            f"{card.name} is for {name} {span}, and the task has {got:g}: choose task={task}, or a model for this "
-            "task; model.off_level=true measures it off its level."
+            f"{card.name} is for {type(degradation).__name__} of {name} {span}, and the task has {got:g}: write "
+            f"task.degradation.{name}={own:g}, or choose a model for this task; model.off_level=true measures it off "
+            "its level."
         )

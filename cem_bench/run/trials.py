@@ -54,12 +54,6 @@ class Trials:
         self.clean = to_tensor(scene.clean).double()
         self.observation = to_tensor(degradation(scene.clean))[None]
 
-    @property
-    def input_psnr_db(self) -> float | None:
-        """PSNR of the observation, dB; None where it has another size than the clean image."""
-        same = self.observation.shape[1:] == self.clean.shape
-        return float(psnr(self.observation, self.clean)[0]) if same else None
-
     def model(self, settings: Mapping[str, Any]) -> Model:
         """Return the network under settings, whatever it is trained for.
 

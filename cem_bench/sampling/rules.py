@@ -5,13 +5,14 @@ what is on disk and goes on as if nothing had happened. Draw k of a block always
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cem_bench.inputs.declared import check_options, option
 
 __all__ = ["Paper", "Request", "Rule", "Smoke", "Uniform", "asked"]
 
@@ -122,14 +123,13 @@ class Paper:
     Source: Hu et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3557149, and its published code.
     """
 
-    coarse: int = 3
-    fine: int = 50
-    tol: float | None = None
+    coarse: int = option(3, unit="draws", least=1)
+    fine: int = option(50, unit="draws", least=1)
+    tol: float | None = option(None, least=0.0)
     unit: str = "dB"
 
     def __post_init__(self) -> None:
-        _at_least(1, coarse=self.coarse, fine=self.fine)
-        check_tol(self.tol)
+        check_options(self)
 
     @property
     def gate(self) -> float:
@@ -175,10 +175,10 @@ class Uniform:
         n: draws a block.
     """
 
-    n: int = 50
+    n: int = option(50, unit="draws", least=1)
 
     def __post_init__(self) -> None:
-        _at_least(1, n=self.n)
+        check_options(self)
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -210,7 +210,7 @@ class Smoke(Uniform):
         n: draws a block, 1 or 2.
     """
 
-    n: int = 2
+    n: int = option(2, unit="draws", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -256,16 +256,6 @@ class Following:
         return f"{self.rule.describe()}; decided by {self.outcome}"
 
 
-def check_tol(tol: float | None) -> None:
-    """Refuse a tol that is no size of an effect.
-
-    Raises:
-        ValueError: if it is negative, NaN or infinite.
-    """
-    if tol is not None and not 0 <= tol < math.inf:
-        raise ValueError(f"tol: got {tol}, expected an |effect| of 0 or more, as 0.01; null for the outcome's own")
-
-
 def for_outcome(rule: Rule, tol: float, unit: str) -> Rule:
     """Return a rule with the tol and the unit of an outcome, where it has such and the user gave none."""
     if not dataclasses.is_dataclass(rule):
@@ -275,10 +265,3 @@ def for_outcome(rule: Rule, tol: float, unit: str) -> Rule:
         told["tol"] = tol
     names = {part.name for part in dataclasses.fields(rule)}  # pyright: ignore[reportArgumentType]
     return dataclasses.replace(rule, **{name: value for name, value in told.items() if name in names})  # pyright: ignore
-
-
-def _at_least(least: int, **values: int) -> None:
-    """Raise ValueError naming the first value under its least."""
-    for name, value in values.items():
-        if value < least:
-            raise ValueError(f"{name}: got {value}, expected at least {least}")

@@ -1,16 +1,17 @@
 """The sequential sampling rule: draw where it matters until every block is decided or precise enough."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from cem_bench.inputs.declared import check_options, option
 from cem_bench.sampling.rules import TOL_DB, Effects, Labels, Request, up_to
+from cem_bench.stats.corrections import CORRECTIONS
 from cem_bench.stats.estimates import check_confidence
 from cem_bench.stats.looks import by_length, interval, looks_of, sequential_p_values, strata_count
-from cem_bench.stats.verdicts import UNDECIDED, check_correction, decide
+from cem_bench.stats.verdicts import UNDECIDED, decide
 
 __all__ = ["Sequential"]
 
@@ -45,23 +46,20 @@ class Sequential:
     Source: group-sequential t tests, see `cem_bench.stats.looks`.
     """
 
-    tol: float | None = None
+    tol: float | None = option(None, above=0.0)
     confidence: float = 0.95
-    half_width: float | None = None
+    half_width: float | None = option(None, above=0.0)
     minimum: int = 2
     maximum: int = 50
     growth: float = 1.5
-    budget: int | None = None
-    correction: Literal["bh", "by"] = "bh"
+    budget: int | None = option(None, unit="draws", above=0)
+    correction: Literal["bh", "by"] = option("bh", choices=tuple(CORRECTIONS))
     unit: str = "dB"
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
-        check_correction(self.correction)
+        check_options(self)
         looks_of(self.minimum, self.maximum, self.growth)
-        for name, value in (("tol", self.tol), ("half_width", self.half_width), ("budget", self.budget)):
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name}: got {value}, expected a positive number")
 
     @property
     def region(self) -> float:

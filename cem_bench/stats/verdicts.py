@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from cem_bench.stats.corrections import CORRECTIONS
 from cem_bench.stats.estimates import Estimate
 
 __all__ = ["NAMES", "NEGATIVE", "NONE", "POSITIVE", "UNDECIDED", "PValues", "decide", "false_discovery", "p_values"]
 
 POSITIVE, NONE, NEGATIVE, UNDECIDED = 1, 0, -1, 2
-CORRECTIONS = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli, for blocks that depend on each other in any way"}
 NAMES = {POSITIVE: "positive", NEGATIVE: "negative", NONE: "none", UNDECIDED: "undecided"}
 
 
@@ -64,18 +64,6 @@ def p_values(estimate: Estimate, tol: float) -> PValues:
     return PValues(np.where(known, effect, 1.0), np.where(known, none, 1.0), sign)
 
 
-def check_correction(name: str, option: str = "correction") -> None:
-    """Raise ValueError unless the name is one of a correction for the number of blocks.
-
-    Args:
-        name: "bh" or "by".
-        option: what the user calls it.
-    """
-    if name not in CORRECTIONS:
-        known = ", ".join(f"{key} ({what})" for key, what in CORRECTIONS.items())
-        raise ValueError(f"{option}: got {name!r}, expected one of {known}")
-
-
 def false_discovery(p: ArrayLike, level: float = 0.05, correction: Literal["bh", "by"] = "bh") -> NDArray[np.bool_]:
     """Return which hypotheses are rejected at a false discovery rate of at most level.
 
@@ -96,7 +84,9 @@ def false_discovery(p: ArrayLike, level: float = 0.05, correction: Literal["bh",
     Source: Benjamini and Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x; Benjamini and Yekutieli 2001,
         doi 10.1214/aos/1013699998.
     """
-    check_correction(correction)
+    if correction not in CORRECTIONS:
+        known = ", ".join(f"{key} ({what})" for key, what in CORRECTIONS.items())
+        raise ValueError(f"correction: got {correction!r}, expected one of {known}")
     values = np.asarray(p, dtype=np.float64)
     if values.size == 0:
         return np.zeros(0, dtype=bool)

@@ -69,17 +69,17 @@ def image(tmp_path: Path, height: int, width: int) -> str:
 
 def test_image_smaller_than_the_roi(tmp_path: Path):
     with pytest.raises(ValueError, match="image of 16x24 pixels is smaller than the ROI of 32x32"):
-        load_scene("small", image(tmp_path, 16, 24), (0, 0, 32, 32), crop=None, block=8)
+        load_scene("small", image(tmp_path, 16, 24), Rect(0, 0, 32, 32), crop=None, block=8)
 
 
 def test_roi_outside(tmp_path: Path):
     with pytest.raises(ValueError, match="the image of 64x64; the nearest that does is at row 32, column 0"):
-        load_scene("outside", image(tmp_path, 64, 64), (48, 0, 32, 32), crop=None, block=8)
+        load_scene("outside", image(tmp_path, 64, 64), Rect(48, 0, 32, 32), crop=None, block=8)
 
 
 def test_crop_outside(tmp_path: Path):
     with pytest.raises(ValueError, match=r"Crop .* does not lie in the image"):
-        load_scene("crop", image(tmp_path, 64, 64), (0, 0, 32, 32), crop=(40, 0, 32, 32), block=8)
+        load_scene("crop", image(tmp_path, 64, 64), Rect(0, 0, 32, 32), crop=Rect(40, 0, 32, 32), block=8)
 
 
 def test_roi_not_aligned(scene: Scene):

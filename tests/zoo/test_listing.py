@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 import model_zoo
+from cem_bench.inputs.degradations import Bicubic, kinds
+from cem_bench.models.model import as_model
+from cem_bench.run.build import build_degradation
 from model_zoo.__main__ import main
 from model_zoo.listing import Wanted, select
 
@@ -21,6 +24,22 @@ def test_each_filter_is_what_the_cards_say():
     assert names(statistics="CHANNEL attention") >= {"IMDN", "RCAN"}
     assert names(reach=20) == {name for name, card in every.items() if card.reach is not None and card.reach <= 20}
     assert names(licence="apache") == {name for name, card in every.items() if "Apache" in card.licence}
+
+
+def test_a_task_is_known_by_its_class_alone():
+    shipped = kinds()
+    assert {task for name in model_zoo.list_models() for task in model_zoo.card(name).tasks} <= {
+        kind.task for kind in shipped
+    }
+    for task in {kind.task for kind in shipped}:
+        model = as_model(lambda rows: rows, name="own", tasks=(task,), identity="own")
+        classes = [kind for kind in shipped if kind.task == task]
+        if len(classes) == 1:
+            assert type(build_degradation(model)) is classes[0]
+        else:
+            with pytest.raises(ValueError, match="choose one, as task="):
+                build_degradation(model)
+    assert build_degradation(as_model(lambda rows: rows, name="own", tasks=("SR",), identity="own")) == Bicubic(4, True)
 
 
 def test_filters_together_are_all_met():
