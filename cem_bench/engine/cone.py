@@ -84,18 +84,19 @@ class ConeEngine:
         self.cone = lru_cache(maxsize=max(16, REGIONS_KEPT // len(self.program.steps)))(self.program.cone)
         self._plan = lru_cache(maxsize=PLANS_KEPT)(self._planned)
 
-    def holding(self, held: frozenset[Ref], taps: dict[Ref, Tap] | None = None) -> ConeEngine:
+    def holding(self, held: frozenset[Ref], taps: dict[Ref, Tap] | None = None, near: int | None = None) -> ConeEngine:
         """Return the engine of the network in which some values keep what they are on the untouched image.
 
         Args:
             held: these values, as `program.mixed`.
             taps: some of them whose shift is to be weighed (`values`).
+            near: leave out changes farther than so many input pixels from the block.
 
         Returns:
             An engine on the same record; this one itself where nothing is held.
         """
         taps = taps or {}
-        program = self.program.holding(held, {ref: tap.reduction.sources for ref, tap in taps.items()})
+        program = self.program.holding(held, {ref: tap.reduction.sources for ref, tap in taps.items()}, near)
         if program is self.program:
             return self
         engine = copy.copy(self)

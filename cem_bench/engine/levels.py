@@ -7,7 +7,7 @@ how the outcome depends on what each of these ops reads (`adjoint`), and the fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,12 +36,14 @@ class Levels:
         frozen: the same with every mixing op at its clean value; `exact` where there is none.
         pools: the mixing ops whose first-order part is known, in the order in which they run.
         why: why a first-order part is lacking; "" where none is.
+        taps: slopes and sums of `pools`.
     """
 
     exact: ConeEngine
     frozen: ConeEngine
     pools: tuple[Ref, ...]
     why: str = ""
+    taps: dict[Ref, Tap] = field(default_factory=dict)
 
     @classmethod
     def of(cls, exact: ConeEngine, outcome: Callable[[Tensor], Tensor] | None = None) -> Levels:
@@ -61,7 +63,14 @@ class Levels:
             except (RuntimeError, NotImplementedError) as error:
                 why = str(error).strip().partition("\n")[0]
         pools = tuple(ref for ref in program.mixed if ref in taps)
-        return cls(exact, exact.holding(held, taps), pools, why)
+        return cls(exact, exact.holding(held, taps), pools, why, taps)
+
+    def near(self, pixels: int) -> Levels:
+        """Return the levels that leave out changes farther than so many input pixels from the block.
+
+        Cheaper, and no longer exact along the pixels.
+        """
+        return replace(self, frozen=self.exact.holding(frozenset(self.frozen.program.held), self.taps, pixels))
 
     @property
     def titles(self) -> list[str]:

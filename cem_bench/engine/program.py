@@ -73,8 +73,10 @@ class Program:
         one_row: why the record holds for one batch row at a time only; "" where it holds for any number.
         held: values that keep what they are on the untouched image, whatever changes before them.
         taps: held values to what they are sums of, which is wanted everywhere, so that its change can be seen.
+        near: changes farther than so many input pixels from the block are left out; None for all changes.
     """
 
+    near: int | None = None
     held: frozenset[Ref] = frozenset()
     taps: Mapping[Ref, tuple[Ref, ...]] = MappingProxyType({})
 
@@ -108,12 +110,18 @@ class Program:
         """Return the values whose change an op sees."""
         return self.taps.get(ref, ()) if ref in self.held else self.steps[ref].inputs
 
-    def holding(self, held: frozenset[Ref], taps: Mapping[Ref, tuple[Ref, ...]] = MappingProxyType({})) -> Program:
+    def holding(
+        self,
+        held: frozenset[Ref],
+        taps: Mapping[Ref, tuple[Ref, ...]] = MappingProxyType({}),
+        near: int | None = None,
+    ) -> Program:
         """Return the program in which some values keep what they are on the untouched image.
 
         Args:
             held: these values; what reads them sees them unchanged.
             taps: some of them, to what they are sums of, which is wanted as well.
+            near: leave out changes farther than so many input pixels from the block.
 
         Returns:
             A program of the same calls and rules; this one itself where nothing is held.
@@ -123,7 +131,7 @@ class Program:
         program = copy.copy(self)
         for name in ("everything", "clean_values"):
             program.__dict__.pop(name, None)
-        program.held, program.taps = held, taps
+        program.held, program.taps, program.near = held, taps, near
         program.wanted = program._wanted()
         program._leave_out_unwanted()
         return program
@@ -191,14 +199,27 @@ class Program:
         return frozenset(clean_values)
 
     def cone(self, block: Rect) -> Cone:
-        """Return what a block changes of what the ROI wants."""
-        return self._cone({IMAGE: block.intersect(self.wanted.get(IMAGE, Rect(0, 0, 0, 0)))})
+        """Return what a block changes of what the ROI wants, up to `near`."""
+        return self._cone({IMAGE: block.intersect(self.wanted.get(IMAGE, Rect(0, 0, 0, 0)))}, block)
+
+    def _near(self, block: Rect, ref: Ref) -> Rect:
+        """Return the part of a value that lies near a block."""
+        assert self.near is not None
+        whole, image = self.layouts[ref].everywhere, self.layouts[IMAGE].everywhere
+        ends = []
+        for first, size, own, side in (
+            (block.top, block.height, whole.height, image.height),
+            (block.left, block.width, whole.width, image.width),
+        ):
+            ends += [(first - self.near) * own // side, -(-(first + size + self.near) * own // side)]
+        top, bottom, left, right = ends
+        return Rect(top, left, bottom - top, right - left).intersect(whole)
 
     def cone_of(self, moved: Iterable[Ref]) -> Cone:
         """Return what other values of `held` change of what the ROI wants, the image left as it is."""
         return self._cone({ref: self.layouts[ref].everywhere for ref in moved})
 
-    def _cone(self, regions: dict[Ref, Rect]) -> Cone:
+    def _cone(self, regions: dict[Ref, Rect], block: Rect | None = None) -> Cone:
         work = 0.0
         for ref, step in self.steps.items():
             if ref in self.held:
@@ -211,6 +232,8 @@ class Program:
             if changed is None:
                 continue
             changed = changed.intersect(self.wanted[ref])
+            if block is not None and self.near is not None:
+                changed = changed.intersect(self._near(block, ref))
             if changed.area:
                 regions[ref] = changed
                 work += step.work * changed.area

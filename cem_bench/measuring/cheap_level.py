@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cem_bench.engine.choose import sample_blocks
 from cem_bench.engine.cone import ConeEngine
 from cem_bench.engine.cost import Cost
 from cem_bench.engine.levels import Levels
@@ -22,6 +23,9 @@ from cem_bench.sampling.rules import Request
 from cem_bench.store.draws import Store
 
 LEVEL_VERSION = 1  # of what the levels compute
+# Changes farther than so many input pixels from the block are left out, where whole cones take more than this share of
+# a forward: half the work or less, and next to no variance (results/benchmark/levels.csv).
+NEAR_PX, LARGE = 10, 0.02
 DIFFERENTIABLE = ("psnr", "psnr_y", "mae")
 
 
@@ -65,7 +69,10 @@ class CheapLevel:
             levels = Levels.of(engine, lambda rows: compute(rows, bench.target)[0])
         if levels.frozen is levels.exact:
             raise NoLevelError("nothing mixes the whole image: draws of the network itself are as cheap")
-        return cls(bench, levels, store_of(bench.cell, root, level="adjoint", level_version=LEVEL_VERSION), setup)
+        large = levels.frozen.program.share(sample_blocks(bench.tensor)) > LARGE
+        levels = levels.near(NEAR_PX) if large else levels
+        name = {"level": "adjoint", "level_version": LEVEL_VERSION, **({"near_px": NEAR_PX} if large else {})}
+        return cls(bench, levels, store_of(bench.cell, root, **name), setup)
 
     def cost(self, block: int) -> float:
         """Return what a draw costs, in forwards of the whole network."""

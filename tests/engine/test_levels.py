@@ -262,3 +262,13 @@ def test_the_adjoint_leaves_next_to_nothing_of_the_variance_that_freezing_leaves
         left[distance] = [float((total - part).var() / total.var()) for part in (pixels, adjoint)]
     assert left[48][0] == pytest.approx(1, abs=1e-6)
     assert all(adjoint < 0.03 for _, adjoint in left.values()), left
+
+
+def test_near_leaves_out_what_lies_farther_and_nothing_else() -> None:
+    engine = cone(Pooled("mean"), image(1, 3, *SIDE), ROI)
+    levels, patches = Levels.of(engine, lambda rows: summed(rows)[0]), image(2, 3, 3, 2, 2)
+    whole, wide, narrow = (each.outputs(NEAR, patches) for each in (levels, levels.near(20), levels.near(0)))
+    assert all(torch.equal(first, second) for first, second in zip(whole, wide, strict=True))
+    assert not torch.allclose(whole[1], narrow[1], atol=1e-6)
+    assert levels.near(0).work(NEAR) < levels.near(1).work(NEAR) < levels.work(NEAR)
+    assert torch.allclose(narrow[0][0], whole[0][0], atol=1e-5)
