@@ -2,14 +2,17 @@
 
     python benchmarks/prove_levels.py
 
-Gives every block and donor of results/statistics/gold_rcan_dn_ca.npz its effect by the adjoint level, and draws from
-both with the truth known. Writes results/statistics/levels.csv.
+Gives every block and donor of results/statistics/gold_rcan_dn_ca.npz its effect by the adjoint level (kept beside it,
+in gold_rcan_dn_ca_cheap.npz), and draws from both with the truth known: the estimate of two levels with fixed numbers
+of draws, and whole maps by `sampling=levels` beside the published and the sequential rule. Writes
+results/statistics/levels.csv.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import gold_maps
 import numpy as np
@@ -23,10 +26,15 @@ from cem_bench.engine.cone import ConeEngine
 from cem_bench.engine.full import FullEngine
 from cem_bench.engine.levels import Levels
 from cem_bench.inputs.donors import pool_from_images
-from cem_bench.inputs.geometry import Rect
+from cem_bench.inputs.geometry import Grid, Rect, ring_distance
 from cem_bench.inputs.images import locate, read_rgb
 from cem_bench.inputs.interventions import true_patches
 from cem_bench.measuring.outcome import psnr
+from cem_bench.sampling.judged import Judged
+from cem_bench.sampling.level_draws import RINGS, LevelDraws, asked_by_level
+from cem_bench.sampling.level_table import level_table
+from cem_bench.sampling.multilevel import Multilevel
+from cem_bench.sampling.sequential import Sequential
 from cem_bench.stats.simulate import (
     Gold,
     Outcome,
@@ -35,10 +43,11 @@ from cem_bench.stats.simulate import (
     replay_estimate,
     replay_fixed,
     replay_paper,
+    replay_sequential,
     score,
 )
 from cem_bench.stats.two_level import two_level
-from cem_bench.store.files import write_atomically
+from cem_bench.store.files import npz, write_atomically
 
 
 def cheap_effects(gold: Gold, name: str) -> tuple[NDArray[np.float64], float, float]:
@@ -74,15 +83,86 @@ def cheap_effects(gold: Gold, name: str) -> tuple[NDArray[np.float64], float, fl
     return np.stack(effects), spent / (count * len(pool)), forwards / (count * 4)
 
 
+def cheap_of(gold: Gold, name: str) -> tuple[NDArray[np.float64], float]:
+    """Return the effects by the adjoint level and their cost in forwards, from the file beside the gold map.
+
+    Written where it lacks: the file is `gold_NAME_cheap.npz`.
+    """
+    path = gold_maps.RESULTS / f"gold_{name}_cheap.npz"
+    if not path.exists():
+        effects, level_s, forward_s = cheap_effects(gold, name)
+        write_atomically(path, npz(effects=effects.astype(np.float32), cost=np.array(level_s / forward_s)))
+    with np.load(path, allow_pickle=False) as stored:
+        return stored["effects"].astype(np.float64), float(stored["cost"])
+
+
+def replay_levels(
+    rule: Multilevel, gold: Gold, cheap: NDArray[np.float64], cost: float, runs: int
+) -> tuple[Outcome, float, float]:
+    """Return what the rule by levels came to, its draws the real ones; the cheap draws; the share of audits failed."""
+    many, plan = len(gold.blocks), gold_maps.GOLD["rcan_dn_ca"]
+    grid = Grid(plan.crop.height, plan.crop.width, gold_maps.BLOCK)
+    ring = np.digitize(ring_distance(grid, plan.roi)[gold.blocks], RINGS[:-1], right=True)
+    parts, cheap_draws, failed = [], [], []
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        picks, rows = rng.integers(0, gold.effects.shape[1], (many, rule.maximum)), np.arange(many)[:, None]
+        draws = LevelDraws(
+            dict(enumerate(cheap[rows, picks])),
+            dict(enumerate(gold.effects[rows, picks])),
+            dict.fromkeys(range(many), cost),
+            dict(enumerate(ring.tolist())),
+            rng.permutation(many).tolist(),
+        )
+        judged = Judged(rule, asked_by_level(rule, draws)[0])
+        table = level_table(judged)
+        covered = (table.low <= gold.truth) & (gold.truth <= table.high)
+        parts.append((judged.counts[1], table.mean, covered, table.verdict))
+        cheap_draws.append(judged.counts[0].sum())
+        failed.append(judged.audit_failed)
+    return (
+        Outcome(*(np.stack(column) for column in zip(*parts, strict=True))),
+        float(np.mean(cheap_draws)),
+        float(np.mean(failed)),
+    )
+
+
+def by_rule(gold: Gold, cheap: NDArray[np.float64], cost: float, runs: int) -> list[dict[str, Any]]:
+    """Return a row for each rule: the published, the sequential, by stratum, and by levels, good and bad."""
+    rng, looks, rows = np.random.default_rng(1), Sequential().looks, []
+    draws, _ = draw(gold.effects, runs, looks[-1], rng)
+    by_stratum, labels = draw(gold.effects, runs, looks[-1], rng, gold.strata)
+    plain = {
+        "sequential": replay_sequential(draws, gold.truth, looks),
+        "sequential, stratified": replay_sequential(by_stratum, gold.truth, looks, labels),
+    }
+    for name, outcome in plain.items():
+        numbers = score(outcome, gold)
+        rows.append({"rule": name, **numbers, "cheap_draws": 0, "cost_forwards": numbers["draws"]})
+    spread = gold.effects.std(axis=1, keepdims=True)
+    levels = {
+        "levels": (Multilevel(), cheap),
+        "levels, audit=all": (Multilevel(audit="all"), cheap),
+        "levels, with noise as large as the effects": (Multilevel(), cheap + spread * rng.normal(size=cheap.shape)),
+        "levels, shifted by 0.02 dB": (Multilevel(), cheap + 0.02),
+    }
+    for name, (rule, level) in levels.items():
+        outcome, cheap_draws, failed = replay_levels(rule, gold, level, cost, runs)
+        numbers = score(outcome, gold)
+        spent = {"cheap_draws": cheap_draws, "cost_forwards": numbers["draws"] + cost * cheap_draws}
+        rows.append({"rule": name, **numbers, **spent, "audits_failed": failed})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--rule-runs", type=int, default=60, help="of whole maps by rule")
     parser.add_argument("--out", type=Path, default=gold_maps.RESULTS / "levels.csv")
     given = parser.parse_args()
     torch.set_num_threads(1)
     gold = load_gold(gold_maps.RESULTS / "gold_rcan_dn_ca.npz")
-    cheap, level_s, forward_s = cheap_effects(gold, "rcan_dn_ca")
-    ratio = level_s / forward_s
+    cheap, ratio = cheap_of(gold, "rcan_dn_ca")
     rng = np.random.default_rng(0)
     both = np.stack([gold.effects, cheap], axis=-1)
     rows = []
@@ -103,6 +183,7 @@ def main() -> None:
         pairs = both[np.arange(len(gold.blocks))[None, :, None], picks]
         estimate = two_level(pairs[..., :n, 0], pairs[..., 1])
         add(f"{n} draws, {many} by levels", replay_estimate(estimate, gold.truth), n * len(gold.blocks), many)
+    rows += by_rule(gold, cheap, ratio, given.rule_runs)
     table = pd.DataFrame(rows)
     rest = gold.effects - cheap
     left = float((rest.var(axis=1) / gold.effects.var(axis=1)).mean())

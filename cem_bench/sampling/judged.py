@@ -48,7 +48,7 @@ class Judged:
     @cached_property
     def rings(self) -> list[Ring]:
         """How the level does by distance."""
-        return measured_rings(self.draws)
+        return measured_rings(self.draws, self.rule.region)
 
     @cached_property
     def served(self) -> NDArray[np.bool_]:

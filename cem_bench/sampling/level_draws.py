@@ -18,6 +18,8 @@ RINGS = (8.0, 16.0, 32.0, 64.0, float("inf"))
 PILOT_BLOCKS, PILOT_DRAWS = 2, 3
 # A level serves a ring where its best mix of draws costs at most this share of draws of the real network alone.
 WORTH = 0.7
+# And where the mean that it leaves is at most this part of tol and the block's effect together: claims need the room.
+MEAN_PART = 0.25
 
 
 Counts = tuple[dict[int, int], dict[int, int]]  # draws of every block, of the cheap level and of the real network
@@ -99,6 +101,7 @@ class Ring:
         ring: index.
         blocks: number of blocks.
         left: variance that the level leaves, var(X - Z) / var(X), in the pilot's block where it leaves most.
+        mean: |mean of X - Z| / (tol + |mean of X|), in the pilot's block where it is largest.
         cost: of a cheap draw, in forwards of the whole network.
         serves: whether the level is used there.
     """
@@ -106,6 +109,7 @@ class Ring:
     ring: int
     blocks: int
     left: float
+    mean: float
     cost: float
     serves: bool
 
@@ -142,16 +146,22 @@ def pilot(draws: LevelDraws) -> dict[int, list[int]]:
     return {ring: [block for block in draws.order if draws.ring[block] == ring][:PILOT_BLOCKS] for ring in rings}
 
 
-def measured_rings(draws: LevelDraws) -> list[Ring]:
-    """Return how the cheap level does in every ring, by the pilot's first draws alone: it does not change later."""
+def measured_rings(draws: LevelDraws, tol: float) -> list[Ring]:
+    """Return how the cheap level does in every ring, by the pilot's first draws alone: it does not change later.
+
+    Args:
+        draws: of both levels, the pilot's among them.
+        tol: half-width of the region of no effect, in the outcome's unit.
+    """
     rings = []
     for ring, blocks in pilot(draws).items():
         cheap = np.array([draws.cheap[block][:PILOT_DRAWS] for block in blocks])
         real = np.array([draws.real[block][:PILOT_DRAWS] for block in blocks])
         whole, rest = (values.var(axis=1, ddof=1) for values in (real, real - cheap))
         left = float(np.where(whole > 0, rest / np.where(whole > 0, whole, 1.0), rest > 0).max())
+        mean = float((np.abs((real - cheap).mean(axis=1)) / (tol + np.abs(real.mean(axis=1)))).max())
         cost = float(np.mean([draws.cost[block] for block in blocks]))
         # the best mix of both levels, against draws of the real network alone (Giles 2008, doi 10.1287/opre.1070.0496)
-        worth = (np.sqrt(cost) + np.sqrt(left * (1 + cost))) ** 2 <= WORTH
-        rings.append(Ring(ring, sum(at == ring for at in draws.ring.values()), left, cost, bool(worth)))
+        worth = (np.sqrt(cost) + np.sqrt(left * (1 + cost))) ** 2 <= WORTH and mean <= MEAN_PART
+        rings.append(Ring(ring, sum(at == ring for at in draws.ring.values()), left, mean, cost, bool(worth)))
     return rings

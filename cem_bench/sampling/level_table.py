@@ -106,6 +106,7 @@ def facts(judged: Judged) -> dict[str, Any]:
                 "up_to_px": RINGS[ring.ring] if np.isfinite(RINGS[ring.ring]) else None,
                 "blocks": ring.blocks,
                 "variance_left": float(f"{ring.left:.4g}"),
+                "mean_left": float(f"{ring.mean:.4g}"),
                 "cost_forwards": float(f"{ring.cost:.4g}"),
                 "level_used": ring.serves,
                 "cheap_draws": int(cheap[inside].sum()),
