@@ -60,7 +60,7 @@ def enlist(
     """
     _ = measured.store.folder
     images = {"clean": cell.scene.clean, "observation": measured.observation, "restored": measured.restored}
-    measured.store.write_files({f"{name}.png": _png(images[name]) for name in PICTURES})
+    measured.store.write_files({f"{name}.png": png(images[name]) for name in PICTURES})
     given = dict(override.lstrip("+").split("=", 1) for override in overrides if override not in common)
     path = members_folder(output, experiment) / f"{entry_stem(given)}.json"
     # a scene with a name of its own is one scene, whatever makes it
@@ -77,7 +77,8 @@ def enlist(
     return path
 
 
-def _png(image: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
+    """Return the file of an image (h, w, 3) uint8."""
     content = io.BytesIO()
     Image.fromarray(image).save(content, "PNG", optimize=True)
     return content.getvalue()
