@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from cem_bench.inputs.images import SUFFIXES
 from cem_bench.run.comparison import compare
 from cem_bench.run.references import split_references
 
@@ -18,7 +20,7 @@ def print_comparison(
     """Compare, and print where the page is.
 
     Args:
-        words: references, and overrides of the configuration.
+        words: references, overrides of the configuration, and photos, as a shell makes of `--photos folder/*.jpg`.
         photos: files and folders.
         tasks: of the group `task`.
         rest: further arguments of `compare`.
@@ -27,8 +29,10 @@ def print_comparison(
         Whether every cell was measured.
     """
     overrides = [word for word in words if OVERRIDE.match(word)]
-    networks = [part for word in words if word not in overrides for part in split_references(word)]
-    done = compare(networks, photos, tasks, overrides=overrides, **rest)
+    images = [word for word in words if Path(word).suffix.lower() in SUFFIXES]
+    named = [word for word in words if word not in {*overrides, *images}]
+    networks = [part for word in named for part in split_references(word)]
+    done = compare(networks, [*photos, *images], tasks, overrides=overrides, **rest)
     for line in done.left_out:
         print(f"left out: {line}")
     print(f"{len(done.files)} files: {done.files[-1]} is the page, {done.files[-2]} the same in Markdown")

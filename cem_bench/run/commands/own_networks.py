@@ -32,7 +32,7 @@ def check(
 def compare(
     context: typer.Context,
     networks: Annotated[list[str], typer.Argument(help="references, and KEY=VALUE for every cell, as sampling.n=8")],
-    photos: Annotated[list[str], typer.Option(help="file or folder; may be given several times")],
+    photos: Annotated[list[str], typer.Option(help="file or folder; several times, or folder/*.jpg")],
     task: Annotated[str, typer.Option(help="what is restored, as dn25; several with commas")],
     name: Annotated[str, typer.Option(help="of the folder; default: one that no other comparison has")] = "",
     crop: Annotated[str, typer.Option(help="part of every photo: top,left,height,width")] = "",
