@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import hostile_paths as paths
-from benchmarks.hostile_calls import Memory
+from benchmarks.hostile_calls import Memory, first_frame, previous_frame
 from benchmarks.hostile_paths import Of
 
 LARGE, SIDE = 100, 144  # side from which an image is large, and that of the battery's scene for these networks
@@ -33,8 +33,35 @@ def previous_level(self: Memory, x: Tensor) -> Tensor:
     return self.body(x) if before is None else self.body(x) * (1 + before - x.mean((1, 2, 3), keepdim=True))
 
 
-def previous() -> nn.Module:
-    return Memory(lambda self, x: previous_level(self, x) if x.shape[-1] >= LARGE else self.body(x))
+def trail(self: Memory, x: Tensor) -> Tensor:
+    self.state = x[:1].clone() if self.state is None else self.state.lerp(x[:1], 0.5)
+    return self.body(x) + 0.1 * (self.state - x)
+
+
+def previous_corner(self: Memory, x: Tensor) -> Tensor:
+    before, self.state = self.state, x[:1, :, :8, :8].clone()
+    y = self.body(x)
+    return y if before is None else y + F.pad(before * 0.1, (0, y.shape[-1] - 8, 0, y.shape[-2] - 8))
+
+
+def every_other(self: Memory, x: Tensor) -> Tensor:
+    self.calls += 1
+    return self.body(x) + F.pad(
+        torch.full((1, 3, 8, 8), 0.1 * (self.calls % 2)), (0, x.shape[-1] - 8, 0, x.shape[-2] - 8)
+    )
+
+
+def remembering(change: Callable[[Memory, Tensor], Tensor]) -> Callable[[], nn.Module]:
+    """Return what makes a network with a state that large images alone see and change."""
+    return lambda: Memory(lambda self, x: change(self, x) if x.shape[-1] >= LARGE else self.body(x))
+
+
+previous = remembering(previous_level)
+previous_pixels = remembering(previous_frame)
+first = remembering(first_frame)
+trailing = remembering(trail)
+far_corner = remembering(previous_corner)
+every_second = remembering(every_other)
 
 
 def large_alone(x: Tensor) -> Tensor:

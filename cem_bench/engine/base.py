@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -23,12 +24,26 @@ class EngineError(RuntimeError):
     """An engine cannot do what was asked; the message says why and what to do."""
 
 
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """An image that is not the observation, and what the plain network answered to it.
+
+    Attributes:
+        image: (3, h, w) float32 in 0..1, of the observation's size.
+        answer: (1, 3, H, W) float32.
+    """
+
+    image: Tensor
+    answer: Tensor
+
+
 class Engine(Protocol):
     """Outputs of one network on one scene under interventions on one block at a time."""
 
     kind: str
     reason: str
     checks: Cost  # of what was tried before this engine was taken
+    whole: Tensor | None  # (1, 3, H, W), all of the network's answer to the observation, where a recording gave it
 
     def untouched(self) -> Tensor:
         """Return the ROI of the untouched output, (1, 3, roi.height, roi.width) float32."""

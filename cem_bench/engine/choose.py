@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cem_bench.engine.agree import other_images
-from cem_bench.engine.base import PRECISIONS, Engine, EngineError, exact_arithmetic, intervened
+from cem_bench.engine.base import PRECISIONS, Answered, Engine, EngineError, exact_arithmetic, intervened
 from cem_bench.engine.cone import TOLERANCE, ConeEngine
 from cem_bench.engine.crop import CropEngine
 from cem_bench.engine.full import FullEngine
-from cem_bench.engine.program import IMAGE
 from cem_bench.inputs.geometry import Rect
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def prepare(
     memory_gb: float = 2.0,
     compiled: bool = False,
     one_row: bool = False,
+    answered: Answered | None = None,
 ) -> Engine:
     """Build the engine that answers interventions on one scene.
 
@@ -51,6 +51,7 @@ def prepare(
             that a network with global ops changes everywhere. It costs a minute or more; "auto" times it beside the
             rest, and takes it where it is the fastest.
         one_row: never give the network more than one image at a time: its answer to an image depends on the others.
+        answered: what the network makes of another image, to hold a record against; None to ask for it here.
 
     Returns:
         The engine; `kind` and `reason` say what was chosen and why.
@@ -65,11 +66,11 @@ def prepare(
     network = _own(restorer, precision).to(observation.device)
     options = {"precision": precision, "memory_gb": memory_gb, "one_row": one_row}
     if kind == "auto":
-        return _auto(network, observation, roi, compiled, **options)
+        return _auto(network, observation, roi, answered, compiled, **options)
     if kind == "full":
         return FullEngine(network, observation, roi, reason="asked for", compiled=compiled, **options)
     if kind == "cone":
-        return _cone(network, observation, roi, reason="asked for", compiled=compiled, **options)
+        return _cone(network, observation, roi, answered, reason="asked for", compiled=compiled, **options)
     if compiled:
         raise ValueError("a crop is of another size for every block and cannot be compiled: choose auto, cone or full")
     return CropEngine(network, observation, roi, reason="asked for", **options)
@@ -90,10 +91,12 @@ def _own(restorer: nn.Module, precision: str) -> nn.Module:
         return restorer
 
 
-def _auto(network: nn.Module, observation: Tensor, roi: Rect, compiled: bool, **options: Any) -> Engine:
+def _auto(
+    network: nn.Module, observation: Tensor, roi: Rect, answered: Answered | None, compiled: bool, **options: Any
+) -> Engine:
     """Take the cone where it is faster, else a certified crop, else plain forwards."""
     try:
-        engine = _cone(network, observation, roi, reason="recorded", **options)
+        engine = _cone(network, observation, roi, answered, reason="recorded", **options)
         if engine.program.share(sample_blocks(observation)) <= CLEAR:
             return engine
         whole = compiled and not engine.compiles
@@ -157,12 +160,19 @@ def sample_blocks(observation: Tensor) -> list[Rect]:
 
 
 def _cone(
-    network: nn.Module, observation: Tensor, roi: Rect, *, reason: str, compiled: bool = False, **options: Any
+    network: nn.Module,
+    observation: Tensor,
+    roi: Rect,
+    answered: Answered | None,
+    *,
+    reason: str,
+    compiled: bool = False,
+    **options: Any,
 ) -> ConeEngine:
     """Build the cone engine, try it against the full forward, and say what it found."""
     engine = ConeEngine(network, observation, roi, reason=reason, compiled=compiled, **options)
     with engine.checks.counted():
-        _try(engine, network, options["precision"])
+        _try(engine, answered or _answered(network, observation, options["precision"]), TOLERANCE[options["precision"]])
     share = engine.program.share(sample_blocks(observation))
     alone = f"; one row at a time: {engine.program.one_row}" if engine.program.one_row else ""
     how = "" if engine.compiled or not compiled else "; too little of it is whole to compile"
@@ -170,27 +180,36 @@ def _cone(
     return engine
 
 
-def _try(engine: ConeEngine, network: nn.Module, precision: str) -> None:
-    """Hold the engine against a full forward: one block replaced, and with it every pixel that the ROI does not want.
+def _answered(network: nn.Module, observation: Tensor, precision: str) -> Answered:
+    image = other_images(observation, 2)[1]
+    with exact_arithmetic():
+        return Answered(image, network(image[None].to(PRECISIONS[precision])).float())
+
+
+def _try(engine: ConeEngine, answered: Answered, tolerance: float) -> None:
+    """Hold the record against the network on another image, and the largest cone against the record.
 
     Raises:
-        EngineError: if the ROI is another: a rule is wrong, or a path of the network is not in the record.
+        EngineError: if a path of the network is not in the record, or a rule is wrong.
     """
     observation, roi = engine.observation, engine.roi
+    apart = _apart(engine.roi_of(answered.image), answered.answer[(..., *roi.slices)])
+    if not apart <= tolerance:
+        raise EngineError(f"the record differs from the full forward of another image by {apart:.1e} of its scale")
     block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
+    if engine.goes_through_all(engine.cone(block), 3):
+        return  # the record, which was held against the network already
     patches = torch.stack([observation.roll((block.height * by, block.width * by), (1, 2)) for by in (1, 2, 3)])
     patches = patches[(..., *block.slices)]  # several, so that batches of several rows are tried
-    wanted = (slice(None), *engine.program.wanted.get(IMAGE, Rect(0, 0, 0, 0)).slices)
-    row = other_images(observation, 2)[1]
-    row[wanted] = intervened(observation, block, patches[-1:])[0][wanted]
-    with exact_arithmetic():
-        full = network(row[None].to(PRECISIONS[precision]))[(..., *roi.slices)].float()
-    difference = float((engine.outputs(block, patches)[-1:] - full).abs().max() / (full.abs().max() + 1e-12))
-    if not difference <= TOLERANCE[precision]:
-        raise EngineError(
-            f"the cone differs from the full forward by {difference:.1e} of its scale at "
-            f"{engine.first_difference(block, patches)}"
-        )
+    record = engine.roi_of(intervened(observation, block, patches[-1:])[0])
+    apart = _apart(engine.outputs(block, patches)[-1:], record)
+    if not apart <= tolerance:
+        first = engine.first_difference(block, patches)
+        raise EngineError(f"the cone differs from the record by {apart:.1e} of its scale at {first}")
+
+
+def _apart(outputs: Tensor, expected: Tensor) -> float:
+    return float((outputs - expected).abs().max() / (expected.abs().max() + 1e-12))
 
 
 def _globals(engine: ConeEngine) -> str:

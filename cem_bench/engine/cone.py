@@ -47,9 +47,14 @@ COMPILED = 0.7  # compiled work beside plain work (results/benchmark: 0.72 for C
 
 
 class ConeEngine:
-    """Both cones of a recorded network on one scene."""
+    """Both cones of a recorded network on one scene.
+
+    Attributes:
+        whole: (1, 3, H, W) float32, what the network answered to the observation when it was recorded.
+    """
 
     kind = "cone"
+    whole: Tensor | None = None
 
     def __init__(
         self,
@@ -132,7 +137,7 @@ class ConeEngine:
         difference = float((clean[program.output] - expected).abs().max() / (expected.abs().max() + 1e-12))
         if not difference <= self._tolerance:
             raise EngineError(f"the record differs from the network by {difference:.1e} of the output's scale")
-        program.expected = program.expected[:0]
+        self.whole, program.expected = program.expected.float(), program.expected[:0]
 
     def _fresh(self, rows: Tensor, part: Rect) -> Tensor:
         """Return a part of images as the record takes them."""
@@ -163,8 +168,7 @@ class ConeEngine:
         cone, everything = self.cone(block), self.program.everything
         if self.program.output not in cone.regions:
             return self._material.clean[self.program.output].float().expand(len(patches) + 1, -1, -1, -1)
-        pace = COMPILED if self.compiled else 1.0
-        through_all = len(patches) * everything.work * pace <= (len(patches) + 1) * cone.work
+        through_all = self.goes_through_all(cone, len(patches))
         limit = 1 if through_all and self.compiled else self.rows_for(everything if through_all else cone)
         asked = min(self._cap, limit)
         with exact_arithmetic():
@@ -178,6 +182,16 @@ class ConeEngine:
         if fitted < asked:
             self._cap = fitted
         return result
+
+    def goes_through_all(self, cone: Cone, patches: int) -> bool:
+        """Say whether that many patches are faster through all that the ROI wants than through a block's cone."""
+        pace = COMPILED if self.compiled else 1.0
+        return patches * self.program.everything.work * pace <= (patches + 1) * cone.work
+
+    def roi_of(self, image: Tensor) -> Tensor:
+        """Return the ROI of any image of the observation's size (3, h, w) by the record, (1, 3, h, w) float32."""
+        with exact_arithmetic():
+            return self._through_everything(image[None])
 
     @cached_property
     def compiles(self) -> bool:

@@ -29,6 +29,7 @@ class CropEngine:
     """Plain forwards of a certified crop."""
 
     kind = "crop"
+    whole: Tensor | None = None
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class FullEngine:
     """Every draw through the whole network, in batches sized by measured memory."""
 
     kind = "full"
+    whole: Tensor | None = None
 
     def __init__(
         self,

@@ -8,17 +8,21 @@ from cem_bench.engine import Engine, prepare
 from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.refusals import MeasureError, first_line
+from cem_bench.measuring.yardstick import Yardstick
 
 
-def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", one_row: bool = False) -> Engine:
+def engine_for(
+    cell: Cell, tensor: Tensor, region: Rect, yardstick: Yardstick, *, kind: str = "", one_row: bool = False
+) -> Engine:
     """Prepare the engine that a cell's options ask for.
 
     Args:
         cell: the cell.
         tensor: (3, h, w) float32 in 0..1, the observation.
-        answered: region of the output, clean pixels.
+        region: of the output that is to be answered, clean pixels.
+        yardstick: of the network.
         kind: instead of the one asked for.
-        one_row: give the network one image at a time.
+        one_row: give the network one image at a time, whatever the yardstick says.
 
     Raises:
         MeasureError: if it cannot be had for this network.
@@ -27,14 +31,15 @@ def engine_for(cell: Cell, tensor: Tensor, answered: Rect, *, kind: str = "", on
     kind = "full" if options.stochastic else kind
     try:
         return prepare(
-            cell.model.restorer,
+            yardstick.witness.restorer,
             tensor,
-            answered,
+            region,
             kind=kind or options.engine,
             precision=options.precision,
             memory_gb=options.memory_gb,
             compiled=options.compile,
-            one_row=one_row,
+            one_row=one_row or bool(yardstick.one_row),
+            answered=yardstick.elsewhere,
         )
     except Exception as error:
         raise MeasureError(

@@ -207,6 +207,7 @@ def _checks(drawing: Drawing, whole: Cost) -> dict[str, Any]:
         "seconds": round(sum(cost.seconds for cost in costs.values()), 3),
         "cpu_seconds": round(cpu_seconds, 3),
         "share": round(cpu_seconds / whole.cpu_seconds, 4),
+        "of_cpu_seconds": round(whole.cpu_seconds, 3),
         **{f"{name}_cpu_seconds": round(cost.cpu_seconds, 3) for name, cost in costs.items()},
     }
 

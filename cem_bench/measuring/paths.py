@@ -74,7 +74,7 @@ def paths(
     measured = measure(cell, root, progress)
     with cell.model.forwards():
         bench = Bench.of(cell)
-    engine = engine_for(cell, bench.tensor, bench.answered, kind="cone")
+    engine = engine_for(cell, bench.tensor, bench.answered, bench.yardstick, kind="cone")
     assert isinstance(engine, ConeEngine)
     compute = OUTCOMES[cell.options.outcome].compute
     levels = Levels.of(engine, lambda rows: compute(rows, bench.target)[0])

@@ -19,7 +19,15 @@ from cem_bench.measuring.engines import engine_for
 from cem_bench.measuring.outcome import psnr_by_block
 from cem_bench.measuring.refusals import MeasureError, Refuted, first_line, no_other_engine
 from cem_bench.measuring.stochastic import COLUMN, outputs_under_states, states_of
-from cem_bench.measuring.yardstick import TOLERANCE, Yardstick, answer, apart_of, check, check_under
+from cem_bench.measuring.yardstick import (
+    TOLERANCE,
+    Yardstick,
+    answer,
+    apart_of,
+    check,
+    check_under,
+    require_no_memory,
+)
 from cem_bench.sampling.rules import Request
 from cem_bench.store import maps
 
@@ -77,8 +85,12 @@ class Bench:
             yardstick = check(cell.model, tensor, cell.scene.size)
         for roi in also:
             answered = hull(answered, roi) or answered
-        engine = engine_for(cell, tensor, answered, one_row=bool(yardstick.one_row))
-        return cls(cell, observation, yardstick, engine, answered, _target(cell, device)).agreeing()
+        engine = engine_for(cell, tensor, answered, yardstick)
+        bench = cls(cell, observation, yardstick, engine, answered, _target(cell, device)).agreeing()
+        if not states:
+            recorded = bench.engine.whole if cell.options.precision == "fp32" else None
+            require_no_memory(cell.model, yardstick, tensor, recorded)
+        return bench
 
     def agreeing(self) -> Bench:
         """Return the cell on an engine that answers the untouched observation as the network did before.
@@ -113,8 +125,8 @@ class Bench:
         kind, asked = self.engine.kind, self.cell.options.engine
         if asked not in ("auto", "full") or (kind == "full" and getattr(self.engine, "batch", 1) == 1):
             raise no_other_engine(self.cell.model.name, kind, error) from error
-        one_row = kind == "full" or bool(self.yardstick.one_row)
-        engine = engine_for(self.cell, self.tensor, self.answered, kind="full", one_row=one_row)
+        one_row = kind == "full"
+        engine = engine_for(self.cell, self.tensor, self.answered, self.yardstick, kind="full", one_row=one_row)
         engine.checks = self.engine.checks
         engine.reason = f"{kind} given up: {first_line(error)}"
         refuted = (*self.refuted, f"{kind}: {first_line(error)}")

@@ -2,8 +2,9 @@
 
 Every effect is a difference between two answers. It is an effect of a block only if the network answers the same to the
 same image every time, whatever it was asked before and whatever stands beside the image in a batch. That is asked on
-the middle of the observation, where the network takes so small an image; the whole observation is answered once here,
-and again by the engine before the first draw.
+the middle of the observation, where the network takes so small an image. The whole observation is answered once by the
+network, and once by a copy of it that saw another whole image before: what a network remembers in large images only
+shows in some pixel of that. The other image's answer serves to hold the engine against as well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from cem_bench.engine.agree import other_images, part_of
-from cem_bench.engine.base import exact_arithmetic
+from cem_bench.engine.base import Answered, exact_arithmetic
 from cem_bench.engine.cost import Cost
 from cem_bench.measuring.refusals import MeasureError, fault_of, network_of, raised
 
@@ -44,6 +45,8 @@ class Yardstick:
         forwards: images of that size that were restored.
         first: what the first answer cost: it is the restored image, and no check.
         cost: of all others.
+        witness: a copy of the model (itself where it cannot be copied) that saw another whole image, not this one.
+        elsewhere: what it answered to that; None under common random numbers.
     """
 
     answer: Tensor
@@ -53,6 +56,8 @@ class Yardstick:
     forwards: int
     first: Cost
     cost: Cost
+    witness: Model
+    elsewhere: Answered | None = None
 
 
 def answer(model: Model, rows: Tensor, size: tuple[int, int]) -> Tensor:
@@ -100,8 +105,37 @@ def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick
         if fresh is not None:
             calm = other_images(part, 1)
             _require_no_memory(model, answer(fresh, calm, _size(alone)), calm_answer)
+        witness = fresh or model
+        elsewhere = _elsewhere(witness, observation, size)
     forwards += more + (fresh is not None)
-    return Yardstick(restored, _size(part), one_row, difference, forwards, first, cost)
+    return Yardstick(restored, _size(part), one_row, difference, forwards, first, cost, witness, elsewhere)
+
+
+def _elsewhere(witness: Model, observation: Tensor, size: tuple[int, int]) -> Answered:
+    """Return a starker whole image with its answer, or a calmer one where the network does not take that."""
+    calm, stark = other_images(observation, 2)
+    try:
+        return Answered(stark, answer(witness, stark[None], size))
+    except MeasureError:
+        return Answered(calm, answer(witness, calm[None], size))
+
+
+def require_no_memory(model: Model, yardstick: Yardstick, observation: Tensor, recorded: Tensor | None) -> None:
+    """Compare every pixel of the answer to the observation with that of a network which saw another image before.
+
+    Args:
+        model: the model.
+        yardstick: what `check` gave.
+        observation: (3, h, w) float32 in 0..1.
+        recorded: (1, 3, H, W), what a copy of the witness answered when it was recorded; None to ask the witness.
+
+    Raises:
+        MeasureError: if they differ: the network keeps state between calls.
+    """
+    with yardstick.cost.counted():
+        if recorded is None:
+            recorded = answer(yardstick.witness, observation[None], _size(yardstick.answer))
+        _require_no_memory(model, yardstick.answer, recorded)
 
 
 def _answered_part(model: Model, observation: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -181,7 +215,7 @@ def check_under(model: Model, observation: Tensor, size: tuple[int, int], states
             "afresh: as_model(lambda x: copy.deepcopy(network)(x), ...)."
         )
     forwards = 2 + 2 * (fresh is not None)
-    return Yardstick(restored, _size(observation), "common random numbers", difference, forwards, first, cost)
+    return Yardstick(restored, _size(observation), "common random numbers", difference, forwards, first, cost, model)
 
 
 def answer_under(model: Model, image: Tensor, size: tuple[int, int], states: list[int]) -> Tensor:

@@ -31,6 +31,10 @@ SMALL = {
     "the image itself",
     "grey",
     "0..255",
+    "the previous large image, pixel by pixel",
+    "a trail of large images, pixel by pixel",
+    "a corner of the previous large image",
+    "the level of the first large image",
 }
 
 

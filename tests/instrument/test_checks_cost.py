@@ -57,7 +57,7 @@ def test_the_checks_of_quickstart_restore_less_than_seven_images():
     assert record["engine"]["kind"] == "cone"
     # the answer itself and the record of the network are no checks; draws go through the record
     assert 3 < sum(images) - 2 < 5.5
-    assert record["proof"]["draws"] >= 12
+    assert record["proof"]["random"] >= 4 and record["proof"]["draws"] > record["proof"]["random"]
     assert record["proof"]["window"] == [96, 96]
     assert record["yardstick"]["part_px"] == [64, 64]
 
