@@ -2,6 +2,7 @@
 
     python -m benchmarks.reliability                      # all networks, engines auto and full
     python -m benchmarks.reliability --kind "rows touch" --engine auto --output /tmp/reliability
+    python -m benchmarks.reliability --resume             # after a stop: takes up the rows of before
 
 The truth of a network is the same network, made afresh, hidden from every recorder, one image at a time, in a store of
 its own. A network holds if every block (those called unreachable too) is within 1e-4 dB of the truth, or if it is
@@ -11,12 +12,13 @@ refused by an error of the project, where a refusal is allowed. The exit code is
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,12 @@ def held_against_truth(hostile: Hostile, engine: str) -> Outcome:
         return Outcome(*head, measured.record["engine"]["kind"], apart, hostile.must, "", holds)
 
 
+def _stopped(path: Path) -> dict[tuple[str, str], Outcome]:
+    """Return what a run that was stopped came to, by network and engine."""
+    rows = [Outcome(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    return {(row.network, row.asked): row for row in rows}
+
+
 def main() -> None:
     """Parse the command line, measure, write the table."""
     parser = argparse.ArgumentParser(description="Hold the hostile battery against the truth.")
@@ -115,6 +123,7 @@ def main() -> None:
         "--engine", action="append", choices=["auto", "cone", "crop", "full"], help="default: auto, full"
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of networks.csv")
+    parser.add_argument("--resume", action="store_true", help="take up what a stopped run with this code came to")
     options = parser.parse_args()
     import pandas as pd
 
@@ -123,13 +132,19 @@ def main() -> None:
     warnings.simplefilter("ignore")  # torch.jit is deprecated; that is what some networks are made of
     chosen = [hostile for hostile in BATTERY if options.kind in (None, hostile.kind)]
     runs = [(hostile, engine) for hostile in chosen for engine in options.engine or ["auto", "full"]]
-    outcomes = []
+    unfinished = options.output / "networks.unfinished.jsonl"
+    outcomes = _stopped(unfinished) if options.resume else {}
     for hostile, engine in tqdm(runs, unit="network"):
-        outcomes.append(held_against_truth(hostile, engine))
-        if not outcomes[-1].holds:
-            tqdm.write(f"does not hold: {outcomes[-1]}")
-    table = pd.DataFrame(outcomes)
+        if (hostile.name, engine) in outcomes:
+            continue
+        outcome = held_against_truth(hostile, engine)
+        outcomes[hostile.name, engine] = outcome
+        write_atomically(unfinished, "".join(json.dumps(asdict(row)) + "\n" for row in outcomes.values()).encode())
+        if not outcome.holds:
+            tqdm.write(f"does not hold: {outcome}")
+    table = pd.DataFrame([outcomes[hostile.name, engine] for hostile, engine in runs])
     write_atomically(options.output / "networks.csv", table.to_csv(index=False, float_format="%.2e").encode())
+    unfinished.unlink(missing_ok=True)
     print(f"{int(table.holds.sum())} of {len(table)} hold; {options.output / 'networks.csv'}")
     sys.exit(int(not table.holds.all()))
 
