@@ -180,6 +180,8 @@ def page(rows: Sequence[Mapping[str, Any]], cost: Sequence[Mapping[str, Any]]) -
         older=[row["case"] for row in rows if row.get("engine_code") != engine_code()],
         reasons=pd.DataFrame([{"case": row["case"], "reason": row["reason"]} for row in rows]),
         growth=pd.DataFrame(growth),
+        levels=pd.DataFrame([printed_levels(row) for row in read("levels.csv")]),
+        levels_root=marked(tables_root(OUT, ("levels.csv",))) if (OUT / "levels.csv").exists() else "",
         root=marked(tables_root(OUT, TABLES)),
     )
 
@@ -199,6 +201,24 @@ def printed(row: Mapping[str, Any]) -> dict[str, str]:
         "largest difference, dB": f"{row['largest_difference_db']:.1e}",
         "peak memory, GB": f"{row['peak_memory_gb']:.1f}",
         "work removed": f"{row['work_removed']:.1%}",
+    }
+
+
+def printed_levels(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row of levels.csv as the page prints it."""
+    left = [row[f"left_to_{end}"] for end in ("8.0", "16.0", "32.0", "64.0", "end")]
+    return {
+        "network": f"{row['network']}, {row['task']} {row['input_px']} px",
+        "plain, s": f"{row['plain_s']:,.0f}",
+        "levels, s": f"{row['map_s']:,.0f}",
+        "ratio": f"{row['ratio']:.3g}",
+        "target": f"{row['target']:g}",
+        "met": row["met"],
+        "draws, cheap / real": f"{row['cheap_draws']:,.0f} / {row['real_draws']:,.0f}".replace("nan", "-"),
+        "cheap, real, s": f"{row['cheap_s']:,.0f}, {row['real_s']:,.0f}".replace("nan", "-"),
+        "undecided": f"{row['undecided']}",
+        "variance left to 8, 16, 32, 64 px, beyond": ", ".join(f"{part:.1g}" for part in left).replace("nan", "-"),
+        "note": "" if pd.isna(row["reason"]) else row["reason"],
     }
 
 

@@ -31,6 +31,7 @@ from cem_bench.run.build import build_cell, register
 from cem_bench.run.compose import composed
 from cem_bench.sampling.level_draws import RINGS
 from cem_bench.sampling.rules import Paper
+from cem_bench.store.roots import tables_root
 
 COARSE, FINE = Paper().coarse, Paper().fine
 TIMED = 6  # forwards before the map, and as many after it
@@ -155,7 +156,7 @@ def figure(rows: list[dict[str, Any]]) -> None:
         left.set(yscale="log", ylabel="variance left", xlabel="distance from the ROI, px")
         left.set_xticks(range(len(RINGS)), [*edges, "beyond"])
         left.legend(fontsize=6)
-        save_figure(drawing, OUT / "levels")
+        save_figure(drawing, OUT / "levels", root=tables_root(OUT, ("levels.csv",)))
 
 
 def main() -> int:
