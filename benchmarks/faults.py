@@ -297,8 +297,10 @@ def count(name: str, cases: int, case: Callable[[np.random.Generator], str]) -> 
 
 def note(path: Path, row: dict[str, object]) -> None:
     """Put a row into the table; those of kinds that were not asked for stay."""
+    if not row["cases"]:
+        return
     known = pd.read_csv(path, keep_default_na=False).to_dict("records") if path.exists() else []
-    rows = {entry["fault"]: entry for entry in known} | ({row["fault"]: row} if row["cases"] else {})
+    rows = {entry["fault"]: entry for entry in known} | {row["fault"]: row}
     write_atomically(path, pd.DataFrame(rows.values()).to_csv(index=False).encode())
 
 
