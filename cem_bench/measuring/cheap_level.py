@@ -101,7 +101,7 @@ def on_record(bench: Bench) -> tuple[Bench, ConeEngine]:
     cell, engine = bench.cell, bench.engine
     if not isinstance(engine, ConeEngine) or bench.answered != cell.scene.roi:
         try:
-            engine = engine_for(cell, bench.tensor, cell.scene.roi, kind="cone")
+            engine = engine_for(cell, bench.tensor, cell.scene.roi, bench.yardstick, kind="cone")
         except MeasureError as error:
             raise NoLevelError(f"the network cannot be recorded ({first_line(error)})") from error
     if not isinstance(engine, ConeEngine):
