@@ -35,7 +35,8 @@ from cem_bench.store.states import State, Turn, claimed_cell, write_state
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "scaling"
 BLOCKS, DRAWS = 256, 4
-SWEEP = ("--multirun", "model=RCAN_DN_none", "scene=astronaut", "sampling=uniform", "sampling.n=16")
+SWEEP = ("--multirun", "model=RCAN_DN_none", "scene=astronaut", "sampling=uniform", "sampling.n=4")
+CELL = (*SWEEP[1:-1], "sampling.n=16")
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def store_share() -> tuple[float, float]:
     from cem_bench.run.compose import composed
 
     register()
-    config = composed([text for text in SWEEP if "=" in text])
+    config = composed(CELL)
     spent = {"cpu": 0.0, "wall": 0.0, "depth": 0.0}
     names = ("__post_init__", "append", "flush", "write_record", "write_files", "read_file", "remove")
     from cem_bench.measuring.measure import measure
@@ -179,10 +180,10 @@ def as_a_leader(units: int) -> tuple[dict[str, float], dict[str, float], float]:
     """Plan, lease and aggregate made-up units, and cells, in a process that has loaded what a sweep's leader has.
 
     Returns:
-        Figures of both, and the peak memory of the process, GiB.
+        Figures of both, and the peak memory of the process after the units, GiB.
     """
-    made, noted = many_units(units), many_cells(units)
-    return made, noted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    made, peak = many_units(units), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return made, many_cells(units // 5), peak
 
 
 def reading(draws: int) -> dict[str, float]:
@@ -216,9 +217,9 @@ def limits(units: int) -> pd.DataFrame:
         ("reading 50,000 draws of one cell, wall", reads["wall_s"], 0.2, "s"),
         (f"{made_name}, wall", made["wall_s"], 60, "s"),
         (f"{made_name}, CPU", made["cpu_s"], 60, "s"),
+        ("peak memory of the process that did this, torch loaded", peak, 1.0, "GiB"),
         (f"{noted_name}, wall", noted["wall_s"], None, "s"),
         (f"{noted_name}, CPU", noted["cpu_s"], None, "s"),
-        ("peak memory of the process that did all of this, torch loaded", peak, 1.0, "GiB"),
     ]
     bounds = pd.DataFrame(rows, columns=["what", "measured", "limit", "unit"])
     bounds["measured"] = bounds["measured"].map(lambda value: float(f"{value:.3g}"))
@@ -232,12 +233,15 @@ PAGE = """\
 {limits}
 
 A unit of work is all draws of one block. Units are made up, so that nothing but the store and its leases costs time.
-Cells (of many units each) are what workers claim; the rows on cells alone are what claiming and noting 100,000 of them
-takes one process, and have no limit.
+Cells (of many units each) are what workers claim; the rows on cells alone are what claiming and noting that many takes
+one process, and have no limit. The store's share is of a cell of 16 draws a block.
 
 One sweep by one and by two workers of the same machine, from an empty folder:
 
 {workers}
+
+How well a sweep foretells its end: [time_left.csv](time_left.csv), by `python benchmarks/time_left.py`. Three networks on
+four scenes; `factor` is how far the time shown after each cell was from what was left.
 
 `load` is the machine's load average when a row began: where it exceeds the number of cores, wall seconds say little,
 and CPU seconds of all processes stand beside them. Each process imports torch and loads its network once.
@@ -257,10 +261,12 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=8, help="of the sweep that workers share")
     parser.add_argument("--units", type=int, default=100_000, help="of made-up work")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--limits", action="store_true", help="measure limits.csv alone; workers.csv stays")
     parser.add_argument("--page", action="store_true", help="write the page alone, of the tables in --out")
     given = parser.parse_args()
     if not given.page:
         write_atomically(given.out / "limits.csv", limits(given.units).to_csv(index=False).encode())
+    if not given.page and not given.limits:
         write_atomically(given.out / "workers.csv", by_workers(given.cells).to_csv(index=False).encode())
     bounds, shared = (pd.read_csv(given.out / f"{name}.csv") for name in ("limits", "workers"))
     write_atomically(given.out / "README.md", page(bounds, shared).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cem_bench.run.progress import Timing, eta_s, status
@@ -58,3 +59,16 @@ def test_the_time_left_knows_settings_workers_and_what_runs() -> None:
     assert eta_s([*known, Timing({"model": "B", "scene": "x"})], 1) == 50.0
     assert eta_s([*known, Timing(slow), *[Timing(two)] * 3], 2) == 90.0, "no earlier than its longest cell"
     assert eta_s([*known, *[Timing(two)] * 4], 2) == 20.0
+
+
+def test_recorded_costs_of_a_real_sweep_foretell_its_end() -> None:
+    """Within a factor of 1.5 once a cell of each model has ended: `benchmarks/time_left.py`, by its recorded costs."""
+    rows = pd.read_csv(Path(__file__).resolve().parents[2] / "results" / "scaling" / "time_left.csv").to_dict("records")
+    cells = [Timing({"model": row["model"], "scene": row["scene"]}) for row in rows]
+    factors = []
+    for at, row in enumerate(rows):
+        cells[at] = Timing(cells[at].choices, row["seconds"], ended=True)
+        assert eta_s(cells, 1) == pytest.approx(row["eta_s"], rel=0.01), "what the sweep showed then"
+        if len({before["model"] for before in rows[: at + 1]}) == 3 and row["left_s"]:
+            factors.append(row["eta_s"] / row["left_s"])
+    assert len(factors) == len(rows) - 3 and max(factors) <= 1.5 and min(factors) >= 1 / 1.5
