@@ -240,8 +240,8 @@ One sweep by one and by two workers of the same machine, from an empty folder:
 
 {workers}
 
-How well a sweep foretells its end: [time_left.csv](time_left.csv), by `python benchmarks/time_left.py`. Three networks on
-four scenes; `factor` is how far the time shown after each cell was from what was left.
+How well a sweep foretells its end: [time_left.csv](time_left.csv), by `python benchmarks/time_left.py`. Three networks
+on four scenes; `factor` is how far the time shown after each cell was from what was left.
 
 `load` is the machine's load average when a row began: where it exceeds the number of cores, wall seconds say little,
 and CPU seconds of all processes stand beside them. Each process imports torch and loads its network once.
