@@ -155,7 +155,8 @@ def figure(rows: list[dict[str, Any]]) -> None:
         edges = [f"to {edge:g}" for edge in RINGS[:-1]]
         left.set(yscale="log", ylabel="variance left", xlabel="distance from the ROI, px")
         left.set_xticks(range(len(RINGS)), [*edges, "beyond"])
-        left.legend(fontsize=6)
+        if left.lines:
+            left.legend(fontsize=6)
         save_figure(drawing, OUT / "levels", root=tables_root(OUT, ("levels.csv",)))
 
 
