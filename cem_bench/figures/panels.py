@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from cem_bench.figures.map import ROI_GREEN, Look, NotebookFigure, draw_bar, draw_map, draw_pie
-from cem_bench.figures.series import task_of, title_of
+from cem_bench.figures.series import task_of, title_of, training_of
 from cem_bench.figures.style import ALL_EQUAL, OF_ROI, WIDTH, style, verdict_key
 from cem_bench.stats.blocks import BlockTable
 from cem_bench.stats.compare import difference_table
@@ -50,7 +50,9 @@ def scene_figure(cells: Sequence[StoredCell], palette: str = "paper", width: flo
         axes = figure.subplots(4, columns, height_ratios=(1, 1, 0.13, 1), squeeze=False)
         _inputs(axes[:, 0], cells[0])
         for column, cell in zip(axes.T[1:], cells, strict=True):
-            names = [folded(name, side) for name in (title_of(cell.model), cell.variant) if name]
+            names = [
+                folded(name, side) for name in (title_of(cell.model), training_of(cell.model), cell.variant) if name
+            ]
             show(column[0], cell.picture("restored"), cell, "\n".join([*names, f"{cell.entry['psnr_roi_db']:.2f} dB"]))
             draw_map(column[1], cell.effect_map, cell.picture("clean"), cell.roi, look)
             bare(column[1])

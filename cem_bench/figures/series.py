@@ -35,6 +35,12 @@ def title_of(model: str) -> str:
     return known["title"] if known else network.replace("_", " ")
 
 
+def training_of(model: str) -> str:
+    """Return which training of a network a model is, for a figure that shows several; "" for the only or first one."""
+    number = re.search(r"_seed(\d+)(?=$| )", model)
+    return f"training {number[1]}" if number else ""
+
+
 def task_of(task: str) -> str:
     """Return what a task is called in a figure."""
     facts = facts_of_task(task)
