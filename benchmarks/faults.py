@@ -1,7 +1,6 @@
-"""Kill, race and damage real processes on a small cell and a small sweep, and count what came of it.
+"""Kill, race and damage real processes on a small cell and a small sweep: `results/reliability/faults.csv`.
 
-`python benchmarks/faults.py [--kills 100] [--races 100] [--damages 20]` writes `results/reliability/faults.csv`. Every
-case ends with a clean run and is compared, bit by bit, with draws that one undisturbed process made.
+A case ends with a clean run, compared bit by bit with draws of one undisturbed process; `--help` has the counts.
 """
 
 from __future__ import annotations
