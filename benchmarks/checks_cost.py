@@ -65,7 +65,10 @@ def measured(name: str) -> dict[str, str | float | bool]:
         "share": checks["share"],
         "forward_cpu_seconds": round((before + forward_s(cell)) / 2, 4),
         "proof_draws": proof["draws"],
-        **{part: checks[f"{part}_cpu_seconds"] for part in ("yardstick", "engine", "fingerprint", "proof")},
+        **{
+            f"{part}_cpu_seconds": checks[f"{part}_cpu_seconds"]
+            for part in ("yardstick", "engine", "fingerprint", "proof")
+        },
         "holds": holds,
     }
 
