@@ -82,7 +82,7 @@ def walk(output: Path, experiment: str) -> Walk:
     good = {name: reading for name, reading in readings.items() if reading is not None}
     # pages and tables are made of the maps that entries name, and of the joint draws of these
     of_run = {
-        run: found for name, found in outcomes.items() for run in (name, *(at.name for at in joint.get(name, ())))
+        run: units for name, units in outcomes.items() for run in (name, *(at.name for at in joint.get(name, ())))
     }
     runs = {name: reading for name, reading in good.items() if name in of_run}
     root = root_over({item.manifest.key: run_root(item.rows, of_run[name]) for name, item in runs.items()})
