@@ -3,7 +3,7 @@
     python benchmarks/prove_levels.py
 
 Gives every block and donor of results/statistics/gold_rcan_dn_ca.npz its effect by the adjoint level (kept beside it,
-in gold_rcan_dn_ca_cheap.npz), and draws from both with the truth known: the estimate of two levels with fixed numbers
+in cheap_rcan_dn_ca.npz), and draws from both with the truth known: the estimate of two levels with fixed numbers
 of draws, and whole maps by `sampling=levels` beside the published and the sequential rule. Writes
 results/statistics/levels.csv.
 """
@@ -86,9 +86,9 @@ def cheap_effects(gold: Gold, name: str) -> tuple[NDArray[np.float64], float, fl
 def cheap_of(gold: Gold, name: str) -> tuple[NDArray[np.float64], float]:
     """Return the effects by the adjoint level and their cost in forwards, from the file beside the gold map.
 
-    Written where it lacks: the file is `gold_NAME_cheap.npz`.
+    Written where it lacks: the file is `cheap_NAME.npz`.
     """
-    path = gold_maps.RESULTS / f"gold_{name}_cheap.npz"
+    path = gold_maps.RESULTS / f"cheap_{name}.npz"
     if not path.exists():
         effects, level_s, forward_s = cheap_effects(gold, name)
         write_atomically(path, npz(effects=effects.astype(np.float32), cost=np.array(level_s / forward_s)))
