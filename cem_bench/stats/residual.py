@@ -166,7 +166,16 @@ def escape(size: int) -> float:
 
 
 def audit_size(share: float) -> int:
-    """Return the number of blocks to audit so that at most a share of wrong claims is let pass (`escape`)."""
+    """Return the number of blocks to audit so that at most a share of wrong claims is let pass.
+
+    Args:
+        share: of the blocks called none that may lie beyond the bound unseen, above 0.
+
+    Estimand: none, a rule: the least number m with `escape(m)` at most the share.
+    Assumes: what `escape` does.
+
+    Source: `escape`, which falls with m.
+    """
     size = 1
     while escape(size) > share:
         size += 1
