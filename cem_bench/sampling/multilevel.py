@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from cem_bench.inputs.declared import check_options, option
 from cem_bench.sampling.judged import Judged
 from cem_bench.sampling.level_draws import PILOT_DRAWS, LevelDraws, Wanted, pilot
 from cem_bench.sampling.rules import Effects, Labels, Request
@@ -19,7 +20,6 @@ from cem_bench.stats.residual import audit_size, escape
 
 __all__ = ["Multilevel"]
 
-AUDITS = ("sample", "all")
 # Part of the error probability that the audit may let pass.
 AUDIT_PART = 0.2
 
@@ -58,13 +58,12 @@ class Multilevel:
     cheap_minimum: int = 4
     cheap_maximum: int = 48
     cheap_growth: float = 3.5
-    audit: Literal["sample", "all"] = "sample"
+    audit: Literal["sample", "all"] = option("sample", choices=("sample", "all"))
     correction: Literal["bh", "by"] = "bh"
     unit: str = "dB"
 
     def __post_init__(self) -> None:
-        if self.audit not in AUDITS:
-            raise ValueError(f"audit: got {self.audit!r}, expected one of {', '.join(AUDITS)}")
+        check_options(self)
         looks_of(self.cheap_minimum, self.cheap_maximum, self.cheap_growth)
         _ = self.alone.looks
 
