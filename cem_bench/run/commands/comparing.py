@@ -28,10 +28,10 @@ def print_comparison(
     Returns:
         Whether every cell was measured.
     """
-    overrides = [word for word in words if OVERRIDE.match(word)]
-    images = [word for word in words if Path(word).suffix.lower() in SUFFIXES]
-    named = [word for word in words if word not in {*overrides, *images}]
-    networks = [part for word in named for part in split_references(word)]
+    overrides = [word for word in words if OVERRIDE.match(word) and not Path(word).is_file()]
+    others = [word for word in words if word not in overrides]
+    images = [word for word in others if Path(word).suffix.lower() in SUFFIXES]
+    networks = [part for word in others if word not in images for part in split_references(word)]
     done = compare(networks, [*photos, *images], tasks, overrides=overrides, **rest)
     for line in done.left_out:
         print(f"left out: {line}")
