@@ -9,8 +9,8 @@ import argparse
 import logging
 import multiprocessing
 import os
+import pickle
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +18,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from benchmarks.damages import DAMAGES
 from cem_bench.inputs.degradations import Noise
 from cem_bench.inputs.donors import DonorPool
 from cem_bench.inputs.geometry import Rect
@@ -36,12 +38,13 @@ from cem_bench.models.model import as_model
 from cem_bench.sampling.rules import Uniform
 from cem_bench.store import draws as store_draws
 from cem_bench.store.audit import walk
-from cem_bench.store.draws import DamagedError, Store, read_rows
+from cem_bench.store.draws import DamagedError, read_rows
 from cem_bench.store.files import write_atomically
 from cem_bench.store.leases import BusyError
 
 TABLE = Path(__file__).resolve().parents[1] / "results" / "reliability" / "faults.csv"
-FORK = multiprocessing.get_context("fork")  # a child in milliseconds, so that hundreds of kills take minutes
+SERVER = multiprocessing.get_context("forkserver")  # children in milliseconds, of a process that never ran autograd
+SERVER.set_forkserver_preload(["cem_bench.measuring.entry", "cem_bench.measuring.lam", "torchvision"])
 EXPERIMENT, SWEEP, DRAWS = "faults", (0, 1, 2), 3
 Work = Callable[[Path], None]
 
@@ -134,15 +137,17 @@ def undisturbed(name: str, work: Work) -> Setting:
 
 
 def start(work: Work, output: Path) -> multiprocessing.Process:
-    """Start work in a process of its own, quiet."""
-
-    def child() -> None:
-        logging.disable(logging.CRITICAL)
-        work(output)
-
-    process = FORK.Process(target=child)
+    """Start work in a process of its own, quiet, with today's environment."""
+    process = SERVER.Process(target=_child, args=(cloudpickle.dumps(work), output, {**os.environ}))
     process.start()
     return process  # pyright: ignore[reportReturnType]
+
+
+def _child(work: bytes, output: Path, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    logging.disable(logging.CRITICAL)
+    torch.set_num_threads(1)
+    pickle.loads(work)(output)
 
 
 def killed(setting: Setting, rng: np.random.Generator, *, workers: int = 1) -> str:
@@ -150,7 +155,7 @@ def killed(setting: Setting, rng: np.random.Generator, *, workers: int = 1) -> s
     with _folder() as output:
         processes = [start(setting.work, output) for _ in range(workers)]
         time.sleep(float(rng.uniform(0, setting.seconds * workers)))
-        os.kill(processes[0].pid or 0, signal.SIGKILL)
+        processes[0].kill()
         for process in processes:
             process.join()
         if any(process.exitcode for process in processes[1:]):
@@ -208,81 +213,6 @@ def _judged(setting: Setting, output: Path, code: int | None) -> str:
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="cem_bench_faults") as name:
         yield Path(name)
-
-
-def _shard(folder: Path) -> Path:
-    return next(folder.glob("draws-*.parquet"))
-
-
-def _flip(path: Path, rng: np.random.Generator) -> None:
-    content = bytearray(path.read_bytes())
-    content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
-    path.write_bytes(bytes(content))
-
-
-def _edit(folder: Path, change: Callable[[pd.DataFrame], object]) -> None:
-    table = pd.read_parquet(_shard(folder))
-    change(table)
-    table.to_parquet(_shard(folder), index=False)
-
-
-def _set(column: str, value: float) -> Callable[[Path, np.random.Generator], None]:
-    def damage(folder: Path, rng: np.random.Generator) -> None:
-        _edit(folder, lambda table: table.__setitem__(column, table[column].where(_but_one(table, rng), value)))
-
-    return damage
-
-
-def _but_one(table: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    rest = np.ones(len(table), bool)
-    rest[rng.integers(len(table))] = False
-    return rest
-
-
-def _of_another_key(folder: Path, rng: np.random.Generator) -> None:
-    foreign = Store(folder.parent, {"model": "another", "number": int(rng.integers(1 << 30))})
-    foreign.append({name: column.to_numpy() for name, column in pd.read_parquet(_shard(folder)).items()})
-    foreign.write_record({})
-    shutil.copy(_shard(foreign.folder), _shard(folder))
-    shutil.rmtree(foreign.folder)
-
-
-def _gap(folder: Path, rng: np.random.Generator) -> None:
-    table = pd.read_parquet(_shard(folder))
-    table.drop(index=int(rng.integers(len(table)))).to_parquet(_shard(folder), index=False)
-
-
-def _swap(folder: Path, rng: np.random.Generator) -> None:
-    table = pd.read_parquet(_shard(folder))
-    names = rng.permutation(["psnr", "psnr_untouched", "psnr_8bit", "psnr_8bit_untouched"])[:2]
-    first, second = map(str, names)
-    table.rename(columns={first: second, second: first}).to_parquet(_shard(folder), index=False)
-
-
-def _truncate(name: str) -> Callable[[Path, np.random.Generator], None]:
-    def damage(folder: Path, rng: np.random.Generator) -> None:
-        path = next(folder.glob(name))
-        path.write_bytes(path.read_bytes()[: int(rng.integers(path.stat().st_size))])
-
-    return damage
-
-
-DAMAGES: dict[str, Callable[[Path, np.random.Generator], None]] = {
-    "hand-edited effect (+0.5 dB)": lambda folder, rng: _edit(
-        folder, lambda table: table.__setitem__("psnr", table["psnr"] + 0.5 * ~_but_one(table, rng))
-    ),
-    "NaN in a row": _set("psnr", np.nan),
-    "swapped labels of outcomes": _swap,
-    "another donor": _set("donor", 39),
-    "a draw taken out": _gap,
-    "shard of another key": _of_another_key,
-    "flipped bit in a shard": lambda folder, rng: _flip(_shard(folder), rng),
-    "truncated shard": _truncate("draws-*.parquet"),
-    "removed shard": lambda folder, rng: _shard(folder).unlink(),
-    "flipped bit in the manifest": lambda folder, rng: _flip(folder / "manifest.json", rng),
-    "truncated manifest": _truncate("manifest.json"),
-    "truncated identity": _truncate("identity.json"),
-}
 
 
 def count(name: str, cases: int, case: Callable[[np.random.Generator], str]) -> dict[str, object]:

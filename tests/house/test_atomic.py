@@ -12,7 +12,7 @@ IN_PLACE = re.compile(
     r"|np\.savez?(_compressed)?\((?!file|content)|\.savefig\((?!content|picture)"
 )
 # what damages files on purpose, or writes folders that are renamed when they are whole
-APART = {"benchmarks/faults.py", "benchmarks/fuzz.py", "benchmarks/fuzz_inputs.py"}
+APART = {"benchmarks/damages.py", "benchmarks/faults.py", "benchmarks/fuzz.py", "benchmarks/fuzz_inputs.py"}
 FILES = [
     str(path.relative_to(ROOT))
     for folder in ("scripts", "benchmarks", "cem_bench")

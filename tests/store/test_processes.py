@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import signal
 import socket
-import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from benchmarks import faults
 from cem_bench.measuring.measure import measure
 from cem_bench.store.draws import Store, read_rows
 from cem_bench.store.leases import BusyError, holder_of
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "faults.py"
-# a fork of a process with threads may deadlock: here there is one thread, and the children are short
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes, which this system cannot"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes, which this system cannot")
 
 
 @pytest.fixture(scope="module")
-def faults() -> ModuleType:
-    description = importlib.util.spec_from_file_location("faults", FILE)
-    assert description and description.loader
-    module = importlib.util.module_from_spec(description)
-    sys.modules["faults"] = module
-    description.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def cell(faults: ModuleType):
+def cell():
     return faults.undisturbed("cell", faults.one_cell)
 
 
 @pytest.fixture(scope="module")
-def sweep(faults: ModuleType):
+def sweep():
     return faults.undisturbed("sweep", faults.one_sweep)
 
 
@@ -52,24 +34,24 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_two_processes_on_one_cell(faults, cell, seed: int) -> None:
+def test_two_processes_on_one_cell(cell, seed: int) -> None:
     assert faults.raced(cell, np.random.default_rng(seed)) == ""
 
 
-def test_two_processes_on_one_sweep(faults, sweep) -> None:
+def test_two_processes_on_one_sweep(sweep) -> None:
     assert faults.raced(sweep, np.random.default_rng(0)) == ""
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_kill_9_of_a_cell(faults, cell, seed: int) -> None:
+def test_kill_9_of_a_cell(cell, seed: int) -> None:
     assert faults.killed(cell, np.random.default_rng(seed)) == ""
 
 
-def test_kill_9_of_one_of_two_on_a_sweep(faults, sweep) -> None:
+def test_kill_9_of_one_of_two_on_a_sweep(sweep) -> None:
     assert faults.killed(sweep, np.random.default_rng(1), workers=2) == ""
 
 
-def test_two_processes_on_one_folder(faults, cell, sweep, tmp_path: Path) -> None:
+def test_two_processes_on_one_folder(cell, sweep, tmp_path: Path) -> None:
     """Different cells: nobody waits for the other."""
     other = faults.start(lambda output: measure(faults.cell_of(2), output / "store") and None, tmp_path)
     mine = faults.start(faults.one_cell, tmp_path)
@@ -80,7 +62,7 @@ def test_two_processes_on_one_folder(faults, cell, sweep, tmp_path: Path) -> Non
     assert len(found) == 2 and all(found[key].equals(sweep.expected[key]) for key in found)
 
 
-def test_a_worker_skips_a_busy_cell_and_comes_back_to_it(faults, sweep, tmp_path: Path) -> None:
+def test_a_worker_skips_a_busy_cell_and_comes_back_to_it(sweep, tmp_path: Path) -> None:
     identity = faults.cell_of(0).identity()
     store = Store(tmp_path / "store", identity)
     with store.claimed():
@@ -100,7 +82,7 @@ def test_a_worker_skips_a_busy_cell_and_comes_back_to_it(faults, sweep, tmp_path
 
 
 @pytest.mark.parametrize("most", [100, 3000, 3500])
-def test_a_full_disk_in_the_middle_keeps_what_was_stored(faults, cell, tmp_path: Path, most: int) -> None:
+def test_a_full_disk_in_the_middle_keeps_what_was_stored(cell, tmp_path: Path, most: int) -> None:
     """No file may grow past a limit: the same error, at the same call, as on a full disk."""
     resource = pytest.importorskip("resource")
     lines = tmp_path / "lines"
@@ -127,13 +109,13 @@ def test_a_full_disk_in_the_middle_keeps_what_was_stored(faults, cell, tmp_path:
     assert again.exitcode == 0 and faults.same(faults.rows_of(tmp_path / "results"), cell.expected)
 
 
-def test_a_folder_that_cannot_be_written_is_named(faults, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a folder should be: refused to root too")
     with pytest.raises(OSError, match=r"cannot write .*output=FOLDER"):
         measure(faults.cell_of(0), tmp_path / "store")
 
 
-def test_a_dead_holder_is_taken_over_at_once(faults, cell, tmp_path: Path) -> None:
+def test_a_dead_holder_is_taken_over_at_once(cell, tmp_path: Path) -> None:
     def hold(output: Path) -> None:
         with Store(output / "store", faults.cell_of(0).identity()).claimed():
             time.sleep(100)
@@ -143,7 +125,7 @@ def test_a_dead_holder_is_taken_over_at_once(faults, cell, tmp_path: Path) -> No
     while not lease.exists() and holder.is_alive():
         time.sleep(0.02)
     assert holder_of(lease) == f"process {holder.pid} on {socket.gethostname()}"
-    os.kill(holder.pid, signal.SIGKILL)
+    holder.kill()
     holder.join()
     assert lease.exists() and holder_of(lease) == "", "status does not call a dead process running"
     worker = faults.start(faults.one_cell, tmp_path)

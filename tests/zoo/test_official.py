@@ -1,5 +1,7 @@
 """Every network of the reference list: built, loaded strictly, equal to the official one on its probe."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -12,11 +14,11 @@ from model_zoo.loading import _bare
 # the definition in the reference code does not run, so there is no probe and its tensors fit no network
 NO_NETWORK = ("ESPCN",)
 # filled by the rule these grow to 1e8 and beyond, or sharpen a softmax, and answer to the last bit of arithmetic: an
-# input changed by 1e-7 moves the output by more than the tolerance (checked below), and the library of matrix products
-# on an AMD processor sums small ones otherwise than on the machine the probes come from. They are the official networks
-# all the same: equal to the bit to a library's own where there is one (test_twins) and to the official layouts run here
-# (RNAN, CSNLN, MPRNet; done by hand, not kept), and three meet their probes to the last bit once small products are
-# summed in plain order (test_the_probes_bits).
+# input changed by 1e-7, or float64, moves the output by more than the tolerance (checked below), and the library of
+# matrix products on an AMD processor sums small ones otherwise than on the machine the probes come from. They are the
+# official networks all the same: equal to the bit to a library's own where there is one (test_twins), to the official
+# layouts run here (RNAN, CSNLN, MPRNet; done by hand, not kept), and three meet their probes to the last bit once small
+# products are summed in plain order (test_the_probes_bits).
 ILL_CONDITIONED = (
     "RCAN",
     "RCAN_DN",
@@ -25,6 +27,7 @@ ILL_CONDITIONED = (
     "RCAN_pooling16",
     "RCAN_pooling2x2",
     "RCAN_pooling3x3",
+    "RCAN_pooling4",
     "RNAN",
     "CSNLN",
     "MPRNet",
@@ -69,6 +72,14 @@ def test_the_probes_bits(signatures, name):
     assert np.array_equal(out[0].numpy(), signatures.probes[f"{name}|SR"])
 
 
+def _moved(network: torch.nn.Module, x: torch.Tensor, out: torch.Tensor) -> Iterator[float]:
+    """How far rounding moves the output, in its standard deviations: three nudged inputs, and float64."""
+    for seed in range(3):
+        nudge = 1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+        yield float((network(x + nudge) - out).abs().max() / out.std())
+    yield float((network.double()(x.double()) - out).abs().max() / out.std())
+
+
 def test_equal_to_the_official_network(signatures, key):
     name, network = _loaded(signatures, key)
     size = signatures.entries[key]["probe_size"]
@@ -79,10 +90,9 @@ def test_equal_to_the_official_network(signatures, key):
     assert out.shape[1:] == probe.shape
     error = np.abs(out[0].numpy() - probe).max() / probe.std()
     if name in ILL_CONDITIONED and error > TOLERANCE:
-        nudge = 1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            moved = (network(x + nudge) - out).abs().max() / out.std()
-        assert moved > TOLERANCE, f"misses its probe by {error:.1e} and is not ill-conditioned ({moved:.1e})"
+            moved = any(error < 10 * distance for distance in _moved(network, x, out))
+        assert moved, f"misses its probe by {error:.1e} and is not ill-conditioned"
         assert 0.2 < out.std() / probe.std() < 5
     else:
         assert error <= TOLERANCE
