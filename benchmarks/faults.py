@@ -1,6 +1,7 @@
 """Kill, race and damage real processes on a small cell and a small sweep: `results/reliability/faults.csv`.
 
-A case ends with a clean run, compared bit by bit with draws of one undisturbed process; `--help` has the counts.
+A case ends with a clean run, compared bit by bit with draws of one undisturbed process; of all engine calls for draws,
+one may be made twice for each process that was killed. `--help` has the counts.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from cem_bench.measuring.cell import Cell, Options
 from cem_bench.measuring.entry import enlist
 from cem_bench.measuring.lam import keep_lam
 from cem_bench.measuring.measure import measure
+from cem_bench.measuring.prepared import Bench
 from cem_bench.models.model import as_model
-from cem_bench.sampling.rules import Uniform
+from cem_bench.sampling.rules import Request, Uniform
 from cem_bench.store import draws as store_draws
 from cem_bench.store.audit import walk
 from cem_bench.store.draws import DamagedError, read_rows
@@ -45,7 +47,7 @@ from cem_bench.store.leases import BusyError
 TABLE = Path(__file__).resolve().parents[1] / "results" / "reliability" / "faults.csv"
 SERVER = multiprocessing.get_context("forkserver")  # children in milliseconds, of a process that never ran autograd
 SERVER.set_forkserver_preload(["cem_bench.measuring.entry", "cem_bench.measuring.lam", "torchvision"])
-EXPERIMENT, SWEEP, DRAWS = "faults", (0, 1, 2), 3
+EXPERIMENT, CALLS, SWEEP, DRAWS = "faults", "calls.txt", (0, 1, 2), 3
 Work = Callable[[Path], None]
 
 
@@ -74,15 +76,34 @@ def cell_of(number: int) -> Cell:
     return Cell(model, scene, Noise(25.0), pool, Uniform(DRAWS), Options(joint=0))  # one folder per cell
 
 
+def prepare(output: Path) -> None:
+    """Write a shard every few units of work, and leave a line for every engine call that makes draws."""
+    store_draws.FLUSH_SECONDS, store_draws.FLUSH_SHARE = 0.05, np.inf
+    run = Bench.run
+
+    def noted(bench: Bench, request: Request) -> torch.Tensor:
+        with (output / CALLS).open("a") as file:
+            file.write(f"{bench.cell.model.name} {request}\n")
+        return run(bench, request)
+
+    Bench.run = noted  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def twice(output: Path) -> int:
+    """Return how many engine calls were made again."""
+    calls = (output / CALLS).read_text().splitlines() if (output / CALLS).exists() else []
+    return len(calls) - len({*calls})
+
+
 def one_cell(output: Path) -> None:
-    """Measure a cell, writing after every unit of work."""
-    store_draws.FLUSH_SECONDS, store_draws.FLUSH_SHARE = 0.0, np.inf
+    """Measure a cell."""
+    prepare(output)
     measure(cell_of(0), output / "store")
 
 
 def one_sweep(output: Path) -> None:
     """Measure all cells as a worker of a sweep does: skip what another measures, and come back to it."""
-    store_draws.FLUSH_SECONDS, store_draws.FLUSH_SHARE = 0.0, np.inf
+    prepare(output)
     left = [number for number in SWEEP if not _tried(number, output, wait=False)]
     for number in left:
         _tried(number, output, wait=True)
@@ -131,6 +152,7 @@ def undisturbed(name: str, work: Work) -> Setting:
     with _folder() as output:
         start(work, output).join()
         shutil.rmtree(output / "store")
+        (output / CALLS).unlink()
         started = time.perf_counter()
         start(work, output).join()
         return Setting(name, work, rows_of(output), time.perf_counter() - started)
@@ -164,7 +186,7 @@ def killed(setting: Setting, rng: np.random.Generator, *, workers: int = 1) -> s
             rows_of(output)  # whatever lies there can be read: old or new, never between
         again = start(setting.work, output)
         again.join()
-        return _judged(setting, output, again.exitcode)
+        return _judged(setting, output, again.exitcode, most=1)
 
 
 def raced(setting: Setting, rng: np.random.Generator) -> str:
@@ -196,9 +218,12 @@ def damaged(
         return _judged(setting, output, again.exitcode)
 
 
-def _judged(setting: Setting, output: Path, code: int | None) -> str:
+def _judged(setting: Setting, output: Path, code: int | None, *, most: int = 0) -> str:
+    """Return what is wrong after a clean run: its exit code, more than `most` calls made twice, draws, a hash."""
     if code:
         return f"exit code {code}"
+    if twice(output) > most:
+        return f"{twice(output)} engine calls were made twice"
     try:
         rows = rows_of(output)
     except DamagedError as error:

@@ -2,8 +2,9 @@
 
 A run lives in `ROOT/KEY/`: `identity.json` (what the key hashes), `record.json` (who measured it, when, with what),
 `manifest.json` (the shards that count, with their hashes) and shards of whole units of work. What is read is checked;
-what does not hold is moved to `damaged/` with one line, and measured again. Killing the writer costs the draws since
-the last flush, never a file. Several processes may open one run: who writes holds its lease.
+what does not hold is moved to `damaged/` with one line, and measured again. A unit is in its writer's journal as soon
+as it is measured, so killing the writer costs the unit that it was at, never a file. Several processes may open one
+run: who writes holds its lease.
 """
 
 from __future__ import annotations
@@ -20,9 +21,20 @@ import pandas as pd
 
 from cem_bench.store.files import write_atomically
 from cem_bench.store.folder import RunFolder
+from cem_bench.store.journal import Journal, forget, journals, read_journal
 from cem_bench.store.manifest import DamagedError, read_identity, run_key
 from cem_bench.store.outcomes import facts_of
-from cem_bench.store.shards import ORDER, Limits, fault_of, read_run, rows_root, table_of
+from cem_bench.store.shards import (
+    ORDER,
+    Limits,
+    consistent,
+    fault_of,
+    in_order,
+    numbers_of,
+    read_run,
+    rows_root,
+    table_of,
+)
 
 __all__ = [
     "FINGERPRINT",
@@ -35,8 +47,8 @@ __all__ = [
     "write_atomically",
 ]
 
-# Between two writes; longer on a slow disk, so that writing takes this share of the time at most, but never too long.
-FLUSH_SECONDS, FLUSH_SHARE, LONGEST_SECONDS = 5.0, 1 / 200, 60.0
+# Between two shards; longer on a slow disk, so that writing takes this share of the time at most, but never too long.
+FLUSH_SECONDS, FLUSH_SHARE, LONGEST_SECONDS = 20.0, 1 / 500, 60.0
 FINGERPRINT = "fingerprint.npy"  # how the network behaved that made the draws
 
 
@@ -50,13 +62,14 @@ class Store(RunFolder):
     _waiting: list[dict[str, np.ndarray]] = field(default_factory=list, repr=False)
     _flushed: float = field(default_factory=time.monotonic, repr=False)
     _flush_cost: float = field(default=0.0, repr=False)
+    _journal: Journal | None = field(default=None, repr=False)
 
     @property
     def rows(self) -> pd.DataFrame:
         """All rows, those not yet written included, in the order of their names."""
         if self._waiting:
             parts = [part for part in (self._rows, table_of(self._waiting)) if len(part)]
-            return pd.concat(parts, ignore_index=True).sort_values(ORDER[self.kind], ignore_index=True)
+            return in_order(parts, self.kind)
         return self._rows
 
     @property
@@ -74,20 +87,51 @@ class Store(RunFolder):
         return {block: labels.get(block, np.empty(0, np.int64)) for block in blocks}
 
     def append(self, unit: Mapping[str, np.ndarray]) -> None:
-        """Keep one unit of work (all draws of one request), writing to disk every few seconds.
+        """Keep one unit of work (all draws of one request): who holds the lease has it on disk when this returns.
 
         Raises:
             ValueError: if a number is NaN or infinite, or a name is out of range.
+            OSError: if the folder cannot be written; then the unit is not kept.
         """
-        self._waiting.append(self._checked(unit))
+        unit = self._checked(unit)
+        if self._lease is not None:
+            self._journal = self._journal or Journal(self.folder, self.key)
+            self._journal.append(unit)
+        self._waiting.append(unit)
         if time.monotonic() - self._flushed > min(max(FLUSH_SECONDS, self._flush_cost / FLUSH_SHARE), LONGEST_SECONDS):
             self.flush()
 
+    def _mend(self) -> None:
+        """Also put into a shard what a killed writer left in its journal; what does not hold is set aside."""
+        super()._mend()
+        left = [path for path in journals(self.folder) if self._journal is None or path != self._journal.path]
+        if not left:
+            return
+        parts, torn = [self._rows] if len(self._rows) else [], []
+        for path in left:
+            units, whole = read_journal(path, self.key)
+            for unit in units:
+                like = parts[0] if parts else unit
+                if {*unit} != {*like} or fault_of(unit, self.kind, self.limits):
+                    whole = False
+                    break
+                parts.append(pd.DataFrame(unit))
+            torn += [path] * (not whole)
+        rows, refused = consistent(parts, self.kind)
+        if len(refused):
+            self._refuse(refused, "contradict others or follow a gap")
+        if len(rows) != len(self._rows) or len(refused):
+            self._commit(rows, rows, whole=True)
+        for path in torn:
+            self._set_aside(path, "ends in what is no whole unit of this run")
+        for path in left:
+            forget(path)
+
     def _checked(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the columns to keep of a unit of work, which must hold."""
-        columns = {name: np.asarray(values) for name, values in unit.items()}
-        if len(self._rows):  # draws from the archive have fewer outcomes: a run has the same of every draw
-            columns = {name: values for name, values in columns.items() if name in self._rows}
+        # draws from the archive have fewer outcomes: a run has the same of every draw
+        names = unit.keys() & {*self._rows.columns} if len(self._rows) else unit
+        columns = {name: np.asarray(values) for name, values in unit.items() if name in names}
         if fault := fault_of(columns, self.kind, self.limits):
             raise ValueError(f"Rows that are to be stored: {fault}; nothing of this unit is stored.")
         return columns
@@ -101,7 +145,7 @@ class Store(RunFolder):
             fresh, rows = self._with_waiting()
             if len(fresh):
                 self._commit(fresh, rows)
-        self._waiting.clear()
+        self._clear_waiting()
         self._flushed = time.monotonic()
         self._flush_cost = self._flushed - begun
 
@@ -111,13 +155,11 @@ class Store(RunFolder):
         parts = [part for part in (self._rows, fresh) if len(part)]
         if not len(fresh):
             return fresh, self._rows
-        return fresh, pd.concat(parts, ignore_index=True).sort_values(ORDER[self.kind], ignore_index=True)
+        return fresh, in_order(parts, self.kind)
 
     def _unstored(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows that no other process stored meanwhile; what differs from a stored row is set aside."""
-        names = ORDER[self.kind]
-        stored = pd.MultiIndex.from_frame(self._rows[names])
-        known = pd.MultiIndex.from_frame(table[names]).isin(stored) if len(stored) else np.zeros(len(table), bool)
+        known = np.isin(numbers_of(table, self.kind), numbers_of(self._rows, self.kind))
         if known.any():
             both = pd.concat([self._rows, self._rows, table[known]]).drop_duplicates(keep=False)
             if len(both):
@@ -156,7 +198,13 @@ class Store(RunFolder):
             self._commit(
                 rows, rows, whole=True, beside={"record.json": (json.dumps(content, indent=2) + "\n").encode()}
             )
-            self._waiting.clear()
+            self._clear_waiting()
+
+    def _clear_waiting(self) -> None:
+        """Forget what waited: a shard holds it."""
+        self._waiting.clear()
+        if self._journal is not None:
+            self._journal.clear()
 
 
 def read_rows(folder: Path, kind: str = "draws") -> pd.DataFrame:
@@ -189,9 +237,9 @@ def effects_by_block(draws: pd.DataFrame, blocks: Iterable[int], outcome: str) -
             "experiments are of. Measure them again in another folder, output=FOLDER."
         )
     untouched, intervened = (draws[name].to_numpy(np.float64) for name in (f"{outcome}_untouched", outcome))
-    values = facts_of(outcome).effect(untouched, intervened)
+    values, names = facts_of(outcome).effect(untouched, intervened), draws["k"].to_numpy()
     for block, rows in draws.groupby("block").indices.items():
-        if not np.array_equal(draws["k"].to_numpy()[rows], np.arange(len(rows))):
+        if (names[rows] != np.arange(len(rows))).any():
             raise ValueError(f"Draws of block {block} are not 0 to {len(rows) - 1}, each once: a shard is lost.")
         effects[int(block)] = values[rows]  # pyright: ignore[reportArgumentType]
     return effects

@@ -43,7 +43,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, last: 
         Path(temporary).replace(path)
         temporary = ""
         if durable and last:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:  # also where a signal's exception arrives in the middle
@@ -85,7 +85,7 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename outlive a power cut; Windows has no such call and needs none."""
     if os.name == "nt":
         return

@@ -33,6 +33,7 @@ from cem_bench.store.manifest import (
 
 # what a shard's rows are named by, by kind of shard
 ORDER = {"draws": ["block", "k"], "matrix": ["block", "target"]}
+LARGEST = 2**31  # block, target and k are smaller
 KEY = b"cem_bench_key"
 RETRIES = 20
 
@@ -101,6 +102,19 @@ def table_of(units: Sequence[Mapping[str, np.ndarray]]) -> pd.DataFrame:
     return pd.DataFrame({name: np.concatenate([unit[name] for unit in units]) for name in units[0]})
 
 
+def numbers_of(rows: pd.DataFrame, kind: str) -> np.ndarray:
+    """Return one int64 per row that stands for its name, in the order of names."""
+    first, second = (rows[name].to_numpy(np.int64) for name in ORDER[kind])
+    return first * LARGEST + second
+
+
+def in_order(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
+    """Join tables of rows to one in the order of names; of equal names, the earlier table's row comes first."""
+    rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    order = np.argsort(numbers_of(rows, kind), kind="stable")
+    return rows.take(order).reset_index(drop=True)
+
+
 def fault_of(columns: Mapping[str, np.ndarray], kind: str, limits: Limits) -> str:
     """Return what is wrong with the schema or range of rows; "" where nothing is.
 
@@ -114,7 +128,8 @@ def fault_of(columns: Mapping[str, np.ndarray], kind: str, limits: Limits) -> st
         return f"lacks the columns {', '.join(lacking)}"
     if len({len(values) for values in columns.values()}) > 1:
         return "has columns of different lengths"
-    bounds = {"block": limits.blocks, "target": limits.blocks, "donor": limits.donors}
+    blocks = limits.blocks or LARGEST
+    bounds = {"block": blocks, "target": blocks, "k": LARGEST, "donor": limits.donors}
     whole = (*ORDER[kind], "donor", "stratum")
     for name, values in columns.items():
         if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and name in whole):
@@ -166,7 +181,7 @@ def _read(folder: Path, kind: str, key: str, limits: Limits, content: bytes | No
     listed = {*manifest.shards, *manifest.retired, *(item.path.name for item in damage)}
     strays = sorted(path for path in folder.glob(f"{kind}-*.parquet") if path.name not in listed)
     damage += [Damage(path, "is not in the manifest") for path in strays]
-    rows, refused = _consistent([part for part in parts.values() if len(part)], kind)
+    rows, refused = consistent([part for part in parts.values() if len(part)], kind)
     root = rows_root(rows)
     if manifest.root_sha256 and not damage and not len(refused) and root != manifest.root_sha256:
         damage.append(Damage(folder / MANIFEST, "names another root than its rows have"))
@@ -195,14 +210,15 @@ def _shard(path: Path, expected: str, key: str, kind: str, limits: Limits) -> tu
     return rows, fault_of(columns_of(rows), kind, limits)
 
 
-def _consistent(parts: list[pd.DataFrame], kind: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def consistent(parts: list[pd.DataFrame], kind: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Join shards; return the rows that hold, and those that contradict each other or follow a gap."""
     names = ORDER[kind]
     if not parts:
         return pd.DataFrame({name: np.empty(0, np.int64) for name in names}), pd.DataFrame()
-    rows = pd.concat(parts, ignore_index=True).sort_values(names, ignore_index=True, kind="stable")
+    rows = in_order(parts, kind)
+    numbers = numbers_of(rows, kind)
     refused = np.zeros(len(rows), dtype=bool)
-    if rows.duplicated(names).any():
+    if (numbers[1:] == numbers[:-1]).any():
         rows = rows.drop_duplicates(ignore_index=True)  # the same draw twice, bit by bit
         refused = rows.duplicated(names, keep=False).to_numpy()
     if kind == "draws":

@@ -83,7 +83,7 @@ def test_a_killed_worker_costs_one_unit_and_no_bit(start, alone, arguments, tmp_
     deadline, holder = time.monotonic() + 300, ""
     while not holder and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
-        written = sorted({path.parent for path in (tmp_path / "many").glob("store/*/draws-*")})
+        written = sorted({path.parent for path in (tmp_path / "many").glob("store/*/*.journal")})
         holder = next((name for folder in written if (name := holder_of(folder / "lease"))), "")
     assert holder.startswith("process "), process.communicate()
     victim = int(holder.split()[1])
@@ -98,7 +98,7 @@ def test_a_signal_ends_the_workers_too(start, arguments, tmp_path: Path) -> None
     slow = ["+model.options.seconds=0.05", "engine=full", "memory_gb=0.001"]
     process = start("--multirun", *arguments, *slow, "seed=0,1,2,3", "workers=2", "output=many")
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "many").glob("store/*/draws-*")) and time.monotonic() < deadline:
+    while not list((tmp_path / "many").glob("store/*/*.journal")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=100)

@@ -90,7 +90,7 @@ def ended(cluster, job: str) -> bool:
 def test_an_array_with_a_requeued_and_a_cancelled_worker_measures_what_one_measures(cluster, folder: Path) -> None:
     output = folder / "many"
     job = submitted(cluster, folder, *SLOW, f"output={output}", tasks=3)
-    until(lambda: any(output.glob("store/*/draws-*")))
+    until(lambda: any(output.glob("store/*/*.journal")))
     assert [*cluster.states(job).values()].count("RUNNING") >= 2
     holders = [state for state in all_states(output) if state.ended is None]
     assert holders and {state.sweep for state in holders} == {job}
