@@ -201,12 +201,12 @@ def _report_once(sweep: Sweep, failures: Sequence[Failure], cells: int, output: 
 
 def _leave_own_file(sweep: Sweep, arguments: Sequence[str], output: Path) -> None:
     """Keep the file of an experiment from the user's own folder beside its page, where reports find it again."""
-    from cem_bench.report.experiment import OWN_FILE
-
     _, overrides, folders = split(arguments)
     name = next((text.partition("=")[2] for text in overrides if text.startswith("+experiment=")), "")
     path = experiment_file(name, folders) if name and folders else None
     if path and not path.is_relative_to(CONF):
+        from cem_bench.report.experiment import OWN_FILE
+
         write_atomically(output / sweep.experiment / OWN_FILE, path.read_bytes())
 
 
