@@ -48,6 +48,19 @@ def other_images(observation: Tensor, rows: int) -> Tensor:
     return torch.stack([turned, stark])[:rows]
 
 
+def strongest(observation: Tensor) -> Tensor:
+    """Return a whole image of the largest contrast there is, (3, h, w): zeros and ones, as the observation turned over.
+
+    Three quarters are ones where the observation is dark on the whole, and a quarter where it is bright.
+
+    Args:
+        observation: (3, h, w) in 0..1.
+    """
+    values, below = observation.flip(2), 0.25 if float(observation.mean()) < 0.5 else 0.75
+    level = values.flatten().kthvalue(max(1, int(below * values.numel()))).values
+    return (values > level).to(observation)
+
+
 def recorded_on_part(record: Record, restorer: nn.Module, observation: Tensor) -> tuple[Record, Tensor]:
     """Record a network on a part of the observation, if that tells the same of it.
 

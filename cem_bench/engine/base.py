@@ -31,10 +31,12 @@ class Answered:
     Attributes:
         image: (3, h, w) float32 in 0..1, of the observation's size.
         answer: (1, 3, H, W) float32.
+        strongest: whether the image is of the strongest contrast there is, as `agree.strongest` makes it.
     """
 
     image: Tensor
     answer: Tensor
+    strongest: bool = True
 
 
 class Engine(Protocol):
@@ -44,6 +46,7 @@ class Engine(Protocol):
     reason: str
     checks: Cost  # of what was tried before this engine was taken
     whole: Tensor | None  # (1, 3, H, W), all of the network's answer to the observation, where a recording gave it
+    elsewhere: float  # its difference to the network on the strongest image, of the answer's scale; inf: not asked
 
     def untouched(self) -> Tensor:
         """Return the ROI of the untouched output, (1, 3, roi.height, roi.width) float32."""

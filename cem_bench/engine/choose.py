@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cem_bench.engine.agree import other_images
+from cem_bench.engine.agree import strongest
 from cem_bench.engine.base import PRECISIONS, Answered, Engine, EngineError, exact_arithmetic, intervened
 from cem_bench.engine.cone import TOLERANCE, ConeEngine
 from cem_bench.engine.crop import CropEngine
@@ -181,7 +181,7 @@ def _cone(
 
 
 def _answered(network: nn.Module, observation: Tensor, precision: str) -> Answered:
-    image = other_images(observation, 2)[1]
+    image = strongest(observation)
     with exact_arithmetic():
         return Answered(image, network(image[None].to(PRECISIONS[precision])).float())
 
@@ -196,6 +196,7 @@ def _try(engine: ConeEngine, answered: Answered, tolerance: float) -> None:
     apart = _apart(engine.roi_of(answered.image), answered.answer[(..., *roi.slices)])
     if not apart <= tolerance:
         raise EngineError(f"the record differs from the full forward of another image by {apart:.1e} of its scale")
+    engine.elsewhere = apart if answered.strongest else engine.elsewhere
     block = max(sample_blocks(observation), key=lambda block: engine.cone(block).work)
     if engine.goes_through_all(engine.cone(block), 3):
         return  # the record, which was held against the network already

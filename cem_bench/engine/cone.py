@@ -51,10 +51,12 @@ class ConeEngine:
 
     Attributes:
         whole: (1, 3, H, W) float32, what the network answered to the observation when it was recorded.
+        elsewhere: how far the record is from the network on the strongest image, of the answer's scale; inf: not asked.
     """
 
     kind = "cone"
     whole: Tensor | None = None
+    elsewhere = float("inf")
 
     def __init__(
         self,
@@ -106,6 +108,7 @@ class ConeEngine:
             return self
         engine = copy.copy(self)
         engine.program, engine.reason = program, f"{self.reason}; {len(held)} values held"
+        engine.elsewhere = float("inf")
         for name in ("compiles", "_start"):
             engine.__dict__.pop(name, None)
         with exact_arithmetic():

@@ -30,6 +30,7 @@ class CropEngine:
 
     kind = "crop"
     whole: Tensor | None = None
+    elsewhere = float("inf")
 
     def __init__(
         self,

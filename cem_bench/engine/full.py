@@ -26,6 +26,7 @@ class FullEngine:
 
     kind = "full"
     whole: Tensor | None = None
+    elsewhere = float("inf")
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from cem_bench.inputs.geometry import Rect
 from cem_bench.measuring.cell import Cell
 from cem_bench.measuring.opened import record_of
 from cem_bench.measuring.prepared import Bench, Progress
-from cem_bench.measuring.proof import CHECKS_S, CHECKS_SHARE, prove_draws, prove_draws_on_all
+from cem_bench.measuring.proof import AIM, CHECKS_S, CHECKS_SHARE, prove_draws, prove_draws_on_all
 from cem_bench.measuring.refusals import KeepsStateError, MeasureError, Name, Refuted
 from cem_bench.sampling.rules import Effects, Request, asked, labels_of
 from cem_bench.stats.blocks import BlockTable
@@ -188,7 +188,7 @@ class Drawing:
     def _proof(self) -> dict[str, Any]:
         """Prove what is not proven yet."""
         drawn = self._unproven + ([] if self.earlier.proven else self.earlier.names)
-        allowed = max(CHECKS_S, CHECKS_SHARE * self.drawn.cpu_seconds)
+        allowed = AIM * max(CHECKS_S, CHECKS_SHARE * self.drawn.cpu_seconds)
         left = allowed - sum(cost.cpu_seconds for cost in self.costs.values())
         try:
             proof = prove_draws(self.bench, self.store.rows, drawn, self.progress, left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cem_bench.engine import Engine
+from cem_bench.engine.cone import ConeEngine
 from cem_bench.inputs.geometry import Rect, hull
 from cem_bench.inputs.interventions import pasted, pasted_mask, reference_patches, true_patches
 from cem_bench.measuring.cell import Cell
@@ -165,11 +167,9 @@ class Bench:
         """Return what the record says of engine and yardstick."""
         yardstick, options = self.yardstick, self.cell.options
         checked = {"tolerance": TOLERANCE, "difference": yardstick.difference, "forwards": yardstick.forwards}
-        checked["part_px"] = list(yardstick.part)
-        return {
-            "engine": {"kind": self.engine.kind, "reason": self.engine.reason, "precision": options.precision},
-            "yardstick": {**checked, "one_row": yardstick.one_row},
-        }
+        checked |= {"part_px": list(yardstick.part), "one_row": yardstick.one_row}
+        engine = {"kind": self.engine.kind, "reason": self.engine.reason, "precision": options.precision}
+        return {"engine": engine, "yardstick": checked}
 
     @property
     def scale(self) -> int:
@@ -178,6 +178,10 @@ class Bench:
 
     def status(self) -> np.ndarray:
         """Return the status of every block before any draw, (rows, columns) int8."""
+        return self._status.copy()
+
+    @cached_property
+    def _status(self) -> np.ndarray:
         grid, roi = self.cell.scene.grid, set(self.cell.scene.grid.overlapping(self.cell.scene.roi))
         codes = np.full(len(grid), maps.MEASURED, dtype=np.int8)
         for block in range(len(grid)):
@@ -289,6 +293,11 @@ class Bench:
     def engine_roi(self, block: int, patch: Tensor) -> Tensor:
         """Return the ROI under a patch (1, 3, b, b) by the engine, (1, 3, h, w) float32."""
         return self.engine.outputs(self.input_rect(block), patch)[(slice(1, None), ..., *self._within.slices)]
+
+    def record_roi(self, rows: Tensor) -> Tensor:
+        """Return the ROI of one observation (1, 3, h, w) by the record of a cone engine, (1, 3, h, w) float32."""
+        assert isinstance(self.engine, ConeEngine)
+        return self.engine.roi_of(rows[0])[(..., *self._within.slices)]
 
     @property
     def _within(self) -> Rect:

@@ -16,7 +16,7 @@ import numpy as np
 
 from cem_bench.inputs.geometry import ring_distance
 from cem_bench.measuring.outcome import psnr, psnr_by_block
-from cem_bench.measuring.reach import prove_reach
+from cem_bench.measuring.reach import forwards_of, prove_reach
 from cem_bench.measuring.refusals import Name, Refuted
 from cem_bench.measuring.window import window_of
 from cem_bench.sampling.rules import Request
@@ -32,6 +32,7 @@ PROOF_DB = 1e-3
 # the checks then take more than their share of the processor's time; never fewer than the fewest.
 SHARE, WORK_SHARE, LEAST, FEWEST = 0.01, 0.01, 8, 4
 CHECKS_S, CHECKS_SHARE = 2.0, 0.03  # what all checks may take, seconds or share of the draws, whichever is more
+AIM = 0.85  # of that: what a check will take is foretold by the first forward, and a busy machine takes longer
 CONFIDENCE = 0.95
 
 
@@ -50,7 +51,8 @@ def prove_draws(
         rows: of the store.
         drawn: block and k of every draw that the proof stands for; none where nothing new was drawn.
         progress: called with draws done and wanted.
-        seconds: of the processor that it should take; the random draws go down to `FEWEST` for it.
+        seconds: of the processor that it should take; for it, the random draws go down to `FEWEST`, and one forward
+            stands for two in the proof of reach.
 
     Returns:
         What the record says: draws, how many of them at random and on a window, and the largest difference, dB.
@@ -65,10 +67,13 @@ def prove_draws(
     stored = rows.set_index(["block", "k"]).loc[drawn]
     _require_same_untouched(bench, stored["psnr_untouched"].to_numpy(), drawn)
     effects, window = stored["psnr_untouched"] - stored["psnr"], window_of(bench)
-    forward = max(bench.yardstick.first.cpu_seconds * (window.share if window else 1.0), 1e-9)
-    chosen, random = sample(bench, drawn, effects.to_numpy(), seconds / forward)
-    largest = sorted(chosen, key=lambda name: -abs(effects[name]))[:2]
-    reach, proven = prove_reach(bench, stored, largest)
+    whole = bench.yardstick.first.cpu_seconds
+    forward = max(whole * (window.share if window else 1.0), 1e-9)
+    short = seconds < 2 * whole + LEAST * forward
+    left = seconds - forwards_of(bench, short=short) * whole
+    chosen, random = sample(bench, drawn, effects.to_numpy(), left / forward)
+    largest = sorted(chosen, key=lambda name: -abs(effects[name]))
+    reach, proven = prove_reach(bench, stored, largest, short=short)
 
     def difference(block: int, k: int) -> tuple[float, Tensor]:
         row: Any = stored.loc[(block, k)]

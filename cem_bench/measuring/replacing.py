@@ -31,9 +31,9 @@ def replaced(bench: Bench, blocks: Sequence[int] | np.ndarray, donors: Sequence[
     clean, observed = cell.scene.clean.copy(), bench.observation.copy()
     for block, donor in zip(blocks, donors, strict=True):
         rect, mask = cell.scene.grid.rect(int(block)), cell.scene.grid.mask(int(block))
-        clean[rect.slices][mask] = cell.pool.patches[donor][: rect.height, : rect.width][mask]
+        np.copyto(clean[rect.slices], cell.pool.patches[donor][: rect.height, : rect.width], where=mask[..., None])
     degraded = cell.degradation(clean)
     for block in blocks:
         place, mask = bench.input_rect(int(block)).slices, pasted_mask(cell.degradation, cell.scene.grid, int(block))
-        observed[place][mask] = degraded[place][mask]
+        np.copyto(observed[place], degraded[place], where=mask[..., None])
     return observed

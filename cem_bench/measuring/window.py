@@ -21,7 +21,8 @@ from cem_bench.store import maps
 if TYPE_CHECKING:
     from torch import Tensor
 
-PHASE = 16  # windows begin and end on multiples: a network's own windows, strides and shuffles keep their phase
+# windows begin and end on multiples: a network's own windows, strides and shuffles keep their phase; smaller ones first
+PHASES = (8, 16)
 LARGEST = 0.6  # share of the image from which a window is not worth the forward that tries it
 TOLERANCE = 1e-5  # in the answer's largest value: rounding alone
 
@@ -65,17 +66,28 @@ def window_of(bench: Bench) -> Window | None:
         reached = hull(reached, bench.input_rect(int(block)))
     if reached is None or (status != maps.UNREACHABLE).all():
         return None
-    margin = PHASE if bench.engine.kind == "crop" else 0  # another window than the engine's own
+    for rect in dict.fromkeys(_around(reached, phase, bench) for phase in PHASES):
+        window = Window(bench, rect)
+        if window.share <= LARGEST and _is_exact(window):
+            return window
+    return None
+
+
+def _around(reached: Rect, phase: int, bench: Bench) -> Rect:
+    """Return the smallest rectangle on multiples of a phase that holds all in reach."""
+    margin = phase if bench.engine.kind == "crop" else 0  # another window than the engine's own
     height, width = bench.observation.shape[:2]
-    top, left = (max(0, (least - margin) // PHASE * PHASE) for least in (reached.top, reached.left))
-    bottom = min(height, -(-(reached.bottom + margin) // PHASE) * PHASE)
-    right = min(width, -(-(reached.right + margin) // PHASE) * PHASE)
-    window = Window(bench, Rect(top, left, bottom - top, right - left))
-    if window.share > LARGEST:
-        return None
+    top, left = (max(0, (least - margin) // phase * phase) for least in (reached.top, reached.left))
+    bottom = min(height, -(-(reached.bottom + margin) // phase) * phase)
+    right = min(width, -(-(reached.right + margin) // phase) * phase)
+    return Rect(top, left, bottom - top, right - left)
+
+
+def _is_exact(window: Window) -> bool:
+    """Say whether the network makes the same ROI of the untouched window as of the whole observation."""
+    bench = window.bench
     expected = bench.yardstick.answer[(..., *bench.cell.scene.roi.slices)]
     try:
-        same = apart_of(window.plain_roi(bench.tensor[None]), expected) <= TOLERANCE
+        return apart_of(window.plain_roi(bench.tensor[None]), expected) <= TOLERANCE
     except MeasureError:  # it does not take images of that size
-        return None
-    return window if same else None
+        return False

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cem_bench.engine.agree import other_images, part_of
+from cem_bench.engine.agree import other_images, part_of, strongest
 from cem_bench.engine.base import Answered, exact_arithmetic
 from cem_bench.engine.cost import Cost
 from cem_bench.measuring.refusals import MeasureError, fault_of, network_of, raised
@@ -112,12 +112,13 @@ def check(model: Model, observation: Tensor, size: tuple[int, int]) -> Yardstick
 
 
 def _elsewhere(witness: Model, observation: Tensor, size: tuple[int, int]) -> Answered:
-    """Return a starker whole image with its answer, or a calmer one where the network does not take that."""
-    calm, stark = other_images(observation, 2)
+    """Return the strongest whole image with its answer, or a calmer one where the network does not take that."""
+    image = strongest(observation)
     try:
-        return Answered(stark, answer(witness, stark[None], size))
+        return Answered(image, answer(witness, image[None], size))
     except MeasureError:
-        return Answered(calm, answer(witness, calm[None], size))
+        image = other_images(observation, 1)[0]
+        return Answered(image, answer(witness, image[None], size), strongest=False)
 
 
 def require_no_memory(model: Model, yardstick: Yardstick, observation: Tensor, recorded: Tensor | None) -> None:

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cem_bench import Cell, Noise, Options, Rect, Scene, Uniform, as_model, measure
+from cem_bench import Cell, DonorPool, Noise, Options, Rect, Scene, Uniform, as_model, measure
 from cem_bench.engine.cone import ConeEngine
 from cem_bench.engine.cost import Cost
+from cem_bench.measuring import reach
 from cem_bench.measuring.prepared import Bench
 from cem_bench.measuring.proof import sample
 from cem_bench.run.build import build_cell, register
@@ -58,7 +59,7 @@ def test_the_checks_of_quickstart_restore_less_than_seven_images():
     # the answer itself and the record of the network are no checks; draws go through the record
     assert 3 < sum(images) - 2 < 5.5
     assert record["proof"]["random"] >= 4 and record["proof"]["draws"] > record["proof"]["random"]
-    assert record["proof"]["window"] == [96, 96]
+    assert record["proof"]["window"] == [80, 80]
     assert record["yardstick"]["part_px"] == [64, 64]
 
 
@@ -102,7 +103,7 @@ def large(pool, tiny) -> Cell:
 
 
 def test_draws_are_proven_on_the_window_of_all_that_reaches_the_roi(large, monkeypatch):
-    assert measure(large).record["proof"]["window"] == [48, 48]
+    assert measure(large).record["proof"]["window"] == [32, 32]
     exact = ConeEngine.outputs
 
     def biased(self: ConeEngine, block, patches: Tensor) -> Tensor:
@@ -115,6 +116,83 @@ def test_draws_are_proven_on_the_window_of_all_that_reaches_the_roi(large, monke
     measured = measure(large)
     assert measured.record["refuted"][0]["engine"] == "cone"
     assert measured.record["proof"]["window"] is None, "plain forwards call every block in reach"
+
+
+def test_where_time_is_short_one_forward_is_unlike_the_image_that_the_engine_was_tried_on(large, monkeypatch):
+    """What is white there gets a dark donor, what is black a bright one; the record is given the others."""
+    given: list[np.ndarray] = []
+    exact = reach.replaced
+
+    def seen(bench: Bench, blocks, donors) -> np.ndarray:
+        image = exact(bench, blocks, donors)
+        elsewhere = bench.yardstick.elsewhere
+        assert elsewhere is not None
+        levels = bench.cell.pool.patches.mean(axis=(1, 2, 3))
+        white = [float(elsewhere.image[(..., *bench.input_rect(block).slices)].mean()) > 0.5 for block in blocks]
+        given.append((levels[donors] > np.median(levels)) == np.array(white))
+        return image
+
+    monkeypatch.setattr(reach, "replaced", seen)
+    monkeypatch.setattr("cem_bench.measuring.drawing.CHECKS_S", 0.0)
+    record = measure(large).record["proof"]["reach"]
+    assert record["forwards"] == 1
+    assert record["elsewhere"] < 1e-5
+    assert record["max_abs_db"] < 1e-5
+    assert [same.all() for same in given] == [True, False]
+    assert not given[1].any()
+    monkeypatch.undo()
+    assert measure(large).record["proof"]["reach"]["forwards"] == 2
+
+
+class Gated(nn.Module):
+    """A network that a far corner changes where it is bright (or dark), in large images; seen by recorders or not."""
+
+    def __init__(self, network: nn.Module, sign: int, *, hidden: bool) -> None:
+        super().__init__()
+        self.network, self.sign, self.hidden = network, sign, hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] < 100:
+            return self.network(x)
+        level = x[:, :, :8, :8].mean((1, 2, 3), keepdim=True)
+        if self.hidden:
+            with torch._C.DisableTorchFunction():
+                level = x[:, :, :8, :8].mean((1, 2, 3), keepdim=True)
+        return self.network(x) + torch.relu(self.sign * (level - 0.5) - 0.1)
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["bright", "dark"])
+@pytest.mark.parametrize("hidden", [True, False], ids=["lost path", "wrong reach"])
+def test_where_time_is_short_no_far_block_is_lost_bright_or_dark(large, monkeypatch, sign: int, hidden: bool):
+    flat = np.linspace(0, 255, 40).astype(np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
+    model = as_model(Gated(large.model.restorer, sign, hidden=hidden), name="gated")
+    scene, pool = dataclasses.replace(large.scene, block=16), DonorPool(flat, np.arange(40).astype(str))
+    cell = dataclasses.replace(large, scene=scene, model=model, pool=pool, rule=Uniform(1))
+    monkeypatch.setattr("cem_bench.measuring.drawing.CHECKS_S", 0.0)
+    if hidden:  # a recorder that sees no constant that depends on the image
+        monkeypatch.setattr("cem_bench.engine.program._on_rows", lambda *_: ({}, ""))
+    else:
+        monkeypatch.setattr(ConeEngine, "reaches", lambda self, block, part=None: block.top > 40)
+        monkeypatch.setattr("cem_bench.engine.choose.CLEAR", 1.0)
+    record = measure(cell).record
+    tried = record["engine"]["reason"].startswith("no cone: the record differs from the full forward of another image")
+    assert record["engine"]["kind"] == "full"
+    assert tried != bool(record["refuted"]), "one of the trial and the proof of reach saw it"
+
+
+def test_a_network_that_works_in_tiles_of_16_is_proven_on_a_window_in_their_phase(large):
+    class Tiles(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = large.model.restorer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.network(x) + nn.functional.interpolate(nn.functional.avg_pool2d(x, 16), scale_factor=16.0)
+
+    scene = dataclasses.replace(large.scene, roi=Rect(72, 72, 8, 8))
+    record = measure(dataclasses.replace(large, scene=scene, model=as_model(Tiles(), name="tiles"))).record
+    assert record["engine"]["kind"] == "cone"
+    assert record["proof"]["window"] == [32, 32], "24 is all that reaches the ROI"
 
 
 @pytest.mark.parametrize(
