@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cem_bench.engine.trace import Call
 
 NUMBER, CONSTANT, MERGED = "number", "constant", "merged"
+TILE = 32  # side of a tile of the strongest image
 PART, PHASE = 64, 16  # side of the part, and the multiples at which it begins: windows, strides, shuffles
 
 
@@ -49,16 +50,19 @@ def other_images(observation: Tensor, rows: int) -> Tensor:
 
 
 def strongest(observation: Tensor) -> Tensor:
-    """Return a whole image of the largest contrast there is, (3, h, w): zeros and ones, as the observation turned over.
+    """Return a whole image of the largest contrast there is, (3, h, w): zeros and ones, the same for every image.
 
-    Three quarters are ones where the observation is dark on the whole, and a quarter where it is bright.
+    Tiles are white with an eighth of black values, or black with an eighth of white ones. Three quarters of them are
+    white where the observation is dark on the whole, and a quarter where it is bright.
 
     Args:
         observation: (3, h, w) in 0..1.
     """
-    values, below = observation.flip(2), 0.25 if float(observation.mean()) < 0.5 else 0.75
-    level = values.flatten().kthvalue(max(1, int(below * values.numel()))).values
-    return (values > level).to(observation)
+    height, width = observation.shape[-2:]
+    rows, columns = torch.arange(height)[:, None] // TILE, torch.arange(width) // TILE
+    white = ((rows + columns) % 4 == 0) == (float(observation.mean()) >= 0.5)
+    values = torch.rand(observation.shape, generator=torch.Generator().manual_seed(0))
+    return (values < torch.where(white, 0.875, 0.125)).to(observation)
 
 
 def recorded_on_part(record: Record, restorer: nn.Module, observation: Tensor) -> tuple[Record, Tensor]:
