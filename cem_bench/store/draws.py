@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 # Between two shards; longer on a slow disk, so that writing takes this share of the time at most, but never too long.
-FLUSH_SECONDS, FLUSH_SHARE, LONGEST_SECONDS = 20.0, 1 / 500, 60.0
+FLUSH_SECONDS, FLUSH_SHARE, LONGEST_SECONDS = 60.0, 1 / 500, 300.0
 FINGERPRINT = "fingerprint.npy"  # how the network behaved that made the draws
 
 

@@ -35,6 +35,7 @@ class Journal:
 
     def __init__(self, folder: Path, key: str) -> None:
         self.path, self._key = folder / f"units-{uuid.uuid4().hex}{SUFFIX}", key
+        self._file = -1
         self._synced, self._cost = time.monotonic(), FIRST_COST
 
     def append(self, unit: Mapping[str, np.ndarray]) -> None:
@@ -43,18 +44,28 @@ class Journal:
         Raises:
             OSError: if the folder cannot be written.
         """
+        line = _line(unit, self._key)
         try:
-            with self.path.open("ab") as file:
-                file.write(_line(unit, self._key))
-                file.flush()
-                begun = time.monotonic()
-                if begun - self._synced > min(self._cost / SYNC_SHARE, LONGEST_SECONDS):
-                    os.fsync(file.fileno())
-                    sync_folder(self.path.parent)
-                    self._synced = time.monotonic()
-                    self._cost = self._synced - begun
+            if self._file < 0:
+                self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            while line:
+                line = line[os.write(self._file, line) :]
+            begun = time.monotonic()
+            if begun - self._synced > min(self._cost / SYNC_SHARE, LONGEST_SECONDS):
+                os.fsync(self._file)
+                sync_folder(self.path.parent)
+                self._synced = time.monotonic()
+                self._cost = self._synced - begun
         except OSError as error:
             raise cannot_write(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file; the next unit opens it again."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    __del__ = close
 
     def clear(self) -> None:
         """Forget all units: a shard holds them.
@@ -62,6 +73,7 @@ class Journal:
         Raises:
             OSError: if the folder cannot be written.
         """
+        self.close()
         forget(self.path)
 
 
