@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of every process that a test starts: xdist has one worker per core
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,6 @@ from cem_bench.inputs.geometry import Rect
 from cem_bench.inputs.scene import Scene
 from cem_bench.measuring.perceptual import BACKBONES
 
-torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -143,12 +143,16 @@ def read_experiment(name: str, output: Path) -> Experiment:
 
     Raises:
         FileNotFoundError: if there is no such experiment or no stored cell of it.
+        ValueError: if its file names no sweep, or its cells' outcomes share no axis.
     """
     settings = read_settings(name, output)
-    listed, options = (
-        str(settings["hydra"]["sweeper"]["params"].get("model", "")).split(","),
-        settings.get("report") or {},
-    )
+    if "sweeper" not in settings.get("hydra", {}):
+        raise ValueError(
+            f"Experiment {name} is a single cell; expected a sweep. Its page is written by the run: "
+            f"python -m cem_bench +experiment={name} output={output}"
+        )
+    listed = str(settings["hydra"]["sweeper"]["params"].get("model", "")).split(",")
+    options = settings.get("report") or {}
     rank = {model: at for at, model in enumerate(listed)}
 
     def place(cell: StoredCell) -> tuple[Any, ...]:

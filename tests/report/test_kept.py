@@ -238,6 +238,11 @@ def test_errors_of_the_command_say_what_to_do(tmp_path: Path) -> None:
     assert "expected experiment=NAME, claims, keep or restore" in run("nothing")
 
 
+def test_an_experiment_of_one_cell_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"single cell; expected a sweep.*cem_bench \+experiment=quickstart output="):
+        read_experiment("quickstart", tmp_path)
+
+
 def test_a_pair_whose_common_cells_are_all_here_is_compared_anew(both: Path, make, rng: np.random.Generator) -> None:
     """What one of them has besides, and lost, plays no part."""
     make({block: rng.normal(0, 0.02, 6) for block in OUTSIDE}, model="FFDNet", image="chelsea")

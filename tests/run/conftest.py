@@ -22,17 +22,19 @@ import torch
 from torch import nn
 
 class Net(nn.Module):
-    def __init__(self, seed=0, seconds=0.0, deadly=False):
+    def __init__(self, seed=0, seconds=0.0, fate="none"):
         super().__init__()
         torch.manual_seed(seed)
         self.seconds = seconds
-        self.deadly = deadly
+        self.fate = fate
         self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
 
     def forward(self, x):
         time.sleep(self.seconds)
-        if self.deadly:
+        if self.fate == "death":
             os.kill(os.getpid(), 9)
+        if self.fate == "error":
+            raise RuntimeError("as fate has it")
         return x + 0.2 * self.body(x)
 """
 CELL = (
@@ -58,7 +60,7 @@ def start(tmp_path: Path) -> Start:
 
     def begin(*arguments: str, extra: Mapping[str, str] | None = None, **more: object) -> subprocess.Popen[str]:
         path = os.pathsep.join((str(ROOT), str(tmp_path)))
-        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
         environment |= extra or {}
         command = [sys.executable, "-m", "cem_bench", *arguments]
         pipe = subprocess.PIPE

@@ -37,48 +37,37 @@ def same(found: dict[str, pd.DataFrame], expected: dict[str, pd.DataFrame]) -> b
 
 
 @pytest.mark.parametrize("name", LAUNCHERS)
-def test_a_failed_cell_is_named_and_the_rest_is_what_one_process_measures(
+def test_cells_that_fail_or_die_are_named_and_the_rest_is_what_one_process_measures(
     start, alone, arguments, tmp_path: Path, name: str
 ) -> None:
     if name != "workers":
         pytest.importorskip(f"hydra_plugins.hydra_{name.partition('_')[0]}_launcher")
-    sweep = ["--multirun", *arguments, "seed=0,1", "scene.block=8,7"]  # 7 does not divide 64
-    process = start(*sweep, *LAUNCHERS[name], "output=many")
-    out, errors = process.communicate(timeout=500)
-    assert process.returncode == 1, errors
-    assert "Traceback" not in out + errors
-    assert "2 of 4 cells failed; each again by" in errors
-    commands = [line.strip() for line in errors.splitlines() if line.startswith("  python -m cem_bench ")]
-    assert len(commands) == 2 and all("scene.block=7" in line and "launcher" not in line for line in commands)
-    assert not any("workers" in line for line in commands)
-    states = list(all_states(tmp_path / "many"))
-    assert len(states) == 4 and len({state.sweep for state in states}) == 1
-    assert sorted(state.failed for state in states) == [False, False, True, True]
-    assert same(draws_of(tmp_path / "many"), alone(*sweep))
-    pasted = start(*shlex.split(commands[0])[3:])
-    _, errors = pasted.communicate(timeout=200)
-    assert pasted.returncode == 1 and "not a multiple of the block size 7" in errors
-
-
-@pytest.mark.parametrize("name", ["joblib", "workers"])
-def test_a_process_that_dies_is_named_and_the_other_cells_are_measured(
-    start, alone, arguments, tmp_path: Path, name: str
-) -> None:
-    sweep = ["--multirun", *arguments, "+model.options.deadly=true,false", "seed=0,1"]
-    process = start(*sweep, *LAUNCHERS[name], "output=many")
+    process = start(*_fated(arguments, "none", "mild", "error", "death"), *LAUNCHERS[name], "output=many")
     out, errors = process.communicate(timeout=500)
     assert process.returncode == 1, errors
     assert "Traceback" not in out
     assert "2 of 4 cells failed; each again by" in errors
-    assert errors.count("ended without a word (killed, or out of memory?)") == 2
-    expected = alone("--multirun", *arguments, "+model.options.deadly=false", "seed=0,1")
+    assert errors.count("ended without a word (killed, or out of memory?)") == 1
+    commands = [line.strip() for line in errors.splitlines() if line.startswith("  python -m cem_bench ")]
+    assert len(commands) == 2 and sorted("fate=error" in line for line in commands) == [False, True]
+    assert not any("launcher" in line or "workers" in line for line in commands)
+    states = list(all_states(tmp_path / "many"))
+    assert len(states) == 4 and len({state.sweep for state in states}) == 1
     found = {key: rows for key, rows in draws_of(tmp_path / "many").items() if len(rows)}
-    assert same(found, expected)
+    assert same(found, alone(*_fated(arguments, "none", "mild")))
+    pasted = start(*shlex.split(next(line for line in commands if "fate=error" in line))[3:])
+    _, errors = pasted.communicate(timeout=200)
+    assert pasted.returncode == 1 and "as fate has it" in errors
+
+
+def _fated(arguments: list[str], *fates: str) -> list[str]:
+    return ["--multirun", *arguments, f"+model.options.fate={','.join(fates)}"]
 
 
 def test_a_killed_worker_costs_one_unit_and_no_bit(start, alone, arguments, tmp_path: Path) -> None:
     """Kill -9 of one of two workers in the middle of its cell: the other takes the cell over."""
-    sweep = ["--multirun", *arguments, "+model.options.seconds=0.03", "engine=full", "memory_gb=0.001", "seed=0,1,2"]
+    slow = ["+model.options.seconds=0.03", "engine=full", "memory_gb=0.001"]
+    sweep = ["--multirun", *arguments, *slow, "sampling.n=2", "seed=0,1"]
     process = start(*sweep, "workers=2", "output=many")
     deadline, holder = time.monotonic() + 300, ""
     while not holder and time.monotonic() < deadline and process.poll() is None:
@@ -149,7 +138,7 @@ def test_a_worker_sees_its_gpu_and_threads_before_torch_is_imported(start, argum
         "        pathlib.Path(f'seen-{os.getpid()}.json').write_text(json.dumps(seen))\n"
     )
     given = [text for text in arguments if not text.startswith("model._target_")]
-    own = ["model._target_=seen.Net", "seed=0,1,2,3", "device=cuda", "workers=2"]
+    own = ["model._target_=seen.Net", "seed=0,1", "device=cuda", "workers=2"]
     process = start("--multirun", *given, *own, extra={"CUDA_VISIBLE_DEVICES": "0,1", "OMP_NUM_THREADS": "4"})
     process.communicate(timeout=500)
     seen = [json.loads(path.read_text()) for path in tmp_path.glob("seen-*.json")]

@@ -31,7 +31,7 @@ runpy.run_module("cem_bench", run_name="__main__")
 
 
 def closed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment = {key: value for key, value in environment.items() if not key.startswith("CEM_")}
     command = [sys.executable, "-c", CLOSED, *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
