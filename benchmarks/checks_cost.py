@@ -83,10 +83,13 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as the command that runs quickstart does
     register()
-    table = pd.DataFrame([measured(name) for name in options.map or MAPS])
-    write_atomically(options.output / "checks.csv", table.to_csv(index=False).encode())
-    print(table.to_string(index=False))
-    sys.exit(int(not table.holds.all()))
+    rows: list[dict[str, str | float | bool]] = []
+    for name in options.map or MAPS:
+        rows.append(measured(name))
+        table = pd.DataFrame(rows)
+        write_atomically(options.output / "checks.csv", table.to_csv(index=False).encode())
+        print(table.tail(1).to_string(index=False), flush=True)
+    sys.exit(int(not all(row["holds"] for row in rows)))
 
 
 if __name__ == "__main__":
