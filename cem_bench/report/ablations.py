@@ -27,12 +27,12 @@ SHOWN = (
     ("share_undecided", "share of blocks\nundecided"),
 )
 WIDE = 4.0  # times from the smallest to the largest number, from where an axis in dB is logarithmic
-# What a varied key is called, and whether its values are sizes.
+# What a varied key is called, and whether its values are sizes; one that is not here keeps its name, no size.
 SETTINGS = {
     "draws": ("draws per block", True),
     "scene.block": ("side of a block, px", True),
     "donors": ("pool of donors", False),
-    "task.degradation.seed": ("seed of the noise field", False),
+    "task.degradation.field_seed": ("seed of the noise field", False),
 }
 
 
@@ -78,7 +78,8 @@ def setting_table(table: pd.DataFrame) -> pd.DataFrame:
 def figure(table: pd.DataFrame, options: Mapping[str, Any], outcome: str = "psnr") -> Figure:
     """Draw the ablation's quantities against its setting."""
     shown = [(column, label.format(unit=facts_of(outcome).unit)) for column, label in SHOWN]
-    name, ordered = SETTINGS[varied(options)]
+    key = varied(options)
+    name, ordered = SETTINGS.get(key, (key, False))
     settings = setting_table(table).rename(columns={"setting": name})
     return series_plot(settings, name, shown, ordered=ordered)
 

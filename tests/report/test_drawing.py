@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from omegaconf import OmegaConf
 
 from cem_bench.figures import curves, panels
 from cem_bench.figures.map import Look
@@ -103,6 +106,25 @@ def test_maps_of_two_settings_agree_as_far_as_they_are_alike(make, rng: np.rando
     assert len(ablations.agreement(as_pool, ends_only=True)) == 1
     coarse = StoredCell({**as_pool[2].entry, "block": 16}, other.folder, other.rule)
     assert ablations.agreement([as_pool[0], coarse], ends_only=True).empty
+
+
+SETTINGS = [
+    key
+    for path in sorted((Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+    if (key := OmegaConf.load(path).get("report", {}).get("setting"))
+]
+
+
+@pytest.mark.parametrize("key", [*SETTINGS, "model.options.width"])
+def test_every_setting_that_an_experiment_varies_is_drawn(make, rng: np.random.Generator, key: str) -> None:
+    cells = []
+    for value in ("1", "2"):
+        for image in ("coffee", "rocket"):
+            cell = mixed(make, rng, image=image, model=f"FFDNet{value}")
+            cells.append(StoredCell({**cell.entry, "model": "FFDNet", "variant": {key: value}}, cell.folder, cell.rule))
+    figure = ablations.figure(cells_table(cells), {"setting": key})
+    assert {axis.get_xlabel() for axis in figure.axes} == {ablations.SETTINGS.get(key, (key, False))[0]}
+    assert (key in ablations.SETTINGS) == (key in SETTINGS), "every setting of ours has a name of its own"
 
 
 def test_shares_of_a_pie_have_signs_where_every_row_has_them(make, rng: np.random.Generator) -> None:
