@@ -122,7 +122,7 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
-def kept(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+def recorded(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     """What was measured with the weights of the cards: name to {measured: dB, measured_images: count}."""
     if not (folder / MEASURED).is_file():
         return {}
@@ -145,8 +145,8 @@ def _read(path: Path, figures: Mapping[str, Mapping[str, Any]]) -> Iterator[Card
         facts = {**figures.get(own.get("name"), {}), **shared, **own, "options": options}
         unknown = sorted(set(facts) - known)
         if unknown or "name" not in own:
-            found = f"{path}: card {own.get('name', '?')}: unknown fields {unknown}, or no name"
-            raise ZooError(f"{found}; the fields are {sorted(known)}")
+            fault = f"{path}: card {own.get('name', '?')}: unknown fields {unknown}, or no name"
+            raise ZooError(f"{fault}; the fields are {sorted(known)}")
         yield Card(**{key: value if key == "options" else _frozen(value) for key, value in facts.items()})
 
 
@@ -167,15 +167,15 @@ def registry(folder: Path = FOLDER) -> dict[str, Card]:
     Raises:
         ZooError: for a name that two cards claim, or a card that cannot be.
     """
-    found: dict[str, Card] = {}
-    figures = kept(folder)
+    cards: dict[str, Card] = {}
+    figures = recorded(folder)
     for path in sorted(folder.glob("*.yaml")):
         for entry in _read(path, figures):
             for name in (entry.name, *entry.aliases):
-                if _plain(name) in found:
-                    raise ZooError(f"{path}: two cards answer to {name!r}: {found[_plain(name)].name} and {entry.name}")
-                found[_plain(name)] = entry
-    return found
+                if _plain(name) in cards:
+                    raise ZooError(f"{path}: two cards answer to {name!r}: {cards[_plain(name)].name} and {entry.name}")
+                cards[_plain(name)] = entry
+    return cards
 
 
 def list_models(task: str | None = None) -> list[str]:

@@ -60,48 +60,48 @@ def load_file(path: str | Path) -> "tuple[nn.Module, Recognised]":
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.meshgrid")
-            found = ModelLoader(device="cpu").load_from_state_dict(dict(tensors))
+            parsed = ModelLoader(device="cpu").load_from_state_dict(dict(tensors))
     except (UnsupportedModelError, RuntimeError, ValueError, KeyError) as error:
         raise ZooError(
             f"{path}: spandrel does not recognise its {len(tensors)} tensors ({type(error).__name__}); "
             "give it a card (model_zoo/README.md: two files)"
         ) from error
-    if not isinstance(found, ImageModelDescriptor):
-        raise ZooError(f"{path}: {found.architecture.name} needs more than an image as input")
-    network = found.model.eval()
-    _proven(found, path)
-    sizes = found.size_requirements
+    if not isinstance(parsed, ImageModelDescriptor):
+        raise ZooError(f"{path}: {parsed.architecture.name} needs more than an image as input")
+    network = parsed.model.eval()
+    _proven(parsed, path)
+    sizes = parsed.size_requirements
     facts = Recognised(
-        name=f"{found.architecture.name}:{path.stem}",
-        architecture=found.architecture.name,
-        scale=found.scale,
-        tasks=("SR",) if found.scale > 1 else (),
+        name=f"{parsed.architecture.name}:{path.stem}",
+        architecture=parsed.architecture.name,
+        scale=parsed.scale,
+        tasks=("SR",) if parsed.scale > 1 else (),
         size_multiple=sizes.multiple_of or 1,
         size_minimum=sizes.minimum or 1,
         value_range=1,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        tags=tuple(found.tags),
+        tags=tuple(parsed.tags),
     )
     network.register_forward_pre_hook(SizeCheck(facts.name, facts.size_multiple, facts.size_minimum))
     return network, facts
 
 
-def _proven(found: "ImageModelDescriptor", path: Path) -> None:
+def _proven(parsed: "ImageModelDescriptor", path: Path) -> None:
     """Refuses a network that does not do what its description says: take three colours, give `scale` times the size."""
     import torch
 
-    what = f"{path}: spandrel takes it for {found.architecture.name} ({', '.join(found.tags)})"
-    if (found.input_channels, found.output_channels) != (3, 3):
+    what = f"{path}: spandrel takes it for {parsed.architecture.name} ({', '.join(parsed.tags)})"
+    if (parsed.input_channels, parsed.output_channels) != (3, 3):
         raise ZooError(
-            f"{what} with {found.input_channels} channels in and {found.output_channels} out, expected 3 and 3; "
+            f"{what} with {parsed.input_channels} channels in and {parsed.output_channels} out, expected 3 and 3; "
             "FFDNet's file looks like that: load it by its card, model_zoo.load('FFDNet', weights=path)"
         )
-    sizes = found.size_requirements
+    sizes = parsed.size_requirements
     side = -(-max(16, sizes.minimum or 1) // (sizes.multiple_of or 1)) * (sizes.multiple_of or 1)
     try:
         with torch.no_grad():
-            shape = tuple(found.model(torch.zeros(1, 3, side, side)).shape)
+            shape = tuple(parsed.model(torch.zeros(1, 3, side, side)).shape)
     except (RuntimeError, ValueError) as error:
         raise ZooError(f"{what}, but it cannot take an image of {side} pixels ({type(error).__name__})") from error
-    if shape != (1, 3, side * found.scale, side * found.scale):
-        raise ZooError(f"{what} of scale {found.scale}, but {side} pixels come out as {shape}")
+    if shape != (1, 3, side * parsed.scale, side * parsed.scale):
+        raise ZooError(f"{what} of scale {parsed.scale}, but {side} pixels come out as {shape}")

@@ -79,7 +79,7 @@ def _download(entry: Card, what: str) -> Path:
     import requests
 
     try:
-        found = pooch.retrieve(
+        path = pooch.retrieve(
             entry.address,
             known_hash=f"sha256:{entry.sha256}",
             fname=entry.checkpoint,
@@ -90,7 +90,7 @@ def _download(entry: Card, what: str) -> Path:
         raise ZooError(f"{what}; {entry.address} could not be fetched ({type(error).__name__})") from error
     except ValueError as error:  # pooch's, of a file it then threw away
         raise ZooError(f"{what}; what {entry.address} sent has another sha256 and was thrown away") from error
-    return Path(found)
+    return Path(path)
 
 
 def _resumed(address: str, target: str, _cache: object) -> None:

@@ -60,10 +60,10 @@ def wanted() -> Iterator[tuple[dict[str, Any], str]]:
 
 def row(record: dict[str, Any], name: str, root: Path) -> dict[str, Any]:
     """Measure one network on one test; a row of trained.csv."""
-    found = measure(model_zoo.load(record["name"]), name, root)
+    scores = measure(model_zoo.load(record["name"]), name, root)
     facts = {key: record[key] for key in ("name", "family", "member", "seed", "parameters", "reach")}
     trained = {"iterations": record["training_step"], "training_seconds": record["training_seconds"]}
-    return {**facts, **trained, "test": name, **found}
+    return {**facts, **trained, "test": name, **scores}
 
 
 def input_psnr(name: str, root: Path) -> float:
@@ -133,9 +133,9 @@ def reach_panel(axis: Axes, rows: pd.DataFrame) -> None:
     whole = 1.3 * widest or 1.0
     ordered = list(rows.assign(reach=reach.fillna(np.inf)).sort_values(["reach", "member"])["member"].unique())
     colours, markers = colours_of(ordered), markers_of(ordered)
-    for member in ordered:
-        mine = rows.member == member
-        look = {"marker": markers[member], "color": colours[member], "label": member}
+    for variant in ordered:
+        mine = rows.member == variant
+        look = {"marker": markers[variant], "color": colours[variant], "label": variant}
         axis.plot(reach[mine].fillna(whole), rows.psnr[mine], linestyle="none", **look)
     ticks = [tick for tick in MaxNLocator(4).tick_values(0, widest) if 0 <= tick <= widest]
     named = ["whole\nimage"] if reach.isna().any() else []
@@ -170,9 +170,9 @@ def main(data: Path, results: Path) -> None:
     """Bring the tables and the figure up to date; what is measured is written at once."""
     results.mkdir(parents=True, exist_ok=True)
     path = results / TABLE
-    found: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
-    known = {tuple(measured[key] for key in KEY): measured for measured in found}
-    inputs = {measured["test"]: measured["input_psnr"] for measured in found}
+    stored: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
+    known = {tuple(measured[key] for key in KEY): measured for measured in stored}
+    inputs = {measured["test"]: measured["input_psnr"] for measured in stored}
     keyed = [((record["name"], name, record["sha256"]), record) for record, name in wanted()]
     rows = [with_record(known[key], record) for key, record in keyed if key in known]
     left = [(key, record) for key, record in keyed if key not in known]

@@ -83,8 +83,8 @@ def first_commit(folder: Path) -> str:
     """Return the commit a training started from, noted in its folder at the first start."""
     note = folder / "commit.txt"
     if not note.exists():
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        write_atomically(note, (found.stdout.strip() or "unknown").encode())
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        write_atomically(note, (commit.stdout.strip() or "unknown").encode())
     return note.read_text()
 
 

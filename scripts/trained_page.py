@@ -42,7 +42,7 @@ def of_test(test: str, table: pd.DataFrame) -> dict[str, object]:
     observed = rows["input_psnr"].iloc[0]
     aim = AIMS.get(test, observed + ABOVE_INPUT[test] if test in ABOVE_INPUT else None)
     members = rows.groupby(["family", "member"], sort=False)
-    lines = [{"family": family, "member": member, **of_member(part, aim)} for (family, member), part in members]  # pyright: ignore
+    lines = [{"family": family, "member": name, **of_member(part, aim)} for (family, name), part in members]  # pyright: ignore
     shown = "" if aim is None else f"{aim:.2f}"
     return {"name": test, "input": f"{observed:.2f}", "aim": shown, "rows": pd.DataFrame(lines)}
 

@@ -141,8 +141,8 @@ class CSNLN(Normalised):
     def restore(self, x: Tensor) -> Tensor:
         """The cell again and again, all its large outputs joined."""
         x = self.head(x)
-        found = []
+        parts = []
         for _ in range(self.depth):
             x, large = self.SEM(x)
-            found.append(large)
-        return self.tail(torch.cat(found, 1))
+            parts.append(large)
+        return self.tail(torch.cat(parts, 1))

@@ -43,12 +43,12 @@ class MultiDistillation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        kept, rest = [], x
+        distilled, rest = [], x
         for layer in (self.c1, self.c2, self.c3):
             out = self.act(layer(rest))
-            kept.append(out[:, : self.aside])
+            distilled.append(out[:, : self.aside])
             rest = out[:, self.aside :]
-        return x + self.c5(self.cca(torch.cat([*kept, self.c4(rest)], 1)))
+        return x + self.c5(self.cca(torch.cat([*distilled, self.c4(rest)], 1)))
 
 
 def separable(inputs: int, outputs: int, *, stride: int = 1, padding: int = 1) -> nn.Sequential:
@@ -111,11 +111,11 @@ class ResidualDistillation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        kept, rest = [], x
+        distilled, rest = [], x
         for index in (1, 2, 3):
-            kept.append(self.act(self.get_submodule(f"c{index}_d")(rest)))
+            distilled.append(self.act(self.get_submodule(f"c{index}_d")(rest)))
             rest = self.act(rest + self.get_submodule(f"c{index}_r")(rest))
-        return self.esa(self.c5(torch.cat([*kept, self.act(self.c4(rest))], 1)))
+        return self.esa(self.c5(torch.cat([*distilled, self.act(self.c4(rest))], 1)))
 
 
 class SeparableDistillation(ResidualDistillation):

@@ -115,8 +115,8 @@ class SharedAttention(nn.Module):
             return by_pixel(self.to_out, self.joined(weight @ self.seen(value), *x.shape[2:])), weight
         key, value = by_pixel(self.to_kv, x).chunk(2, dim=1)
         query = self.cut(by_pixel(self.to_q, x)) * x.shape[1] ** -0.5
-        found = (query @ self.seen(key).transpose(1, 2) + self.bias()).softmax(-1)
-        return by_pixel(self.to_out, self.joined(found @ self.seen(value), *x.shape[2:])), found
+        weights = (query @ self.seen(key).transpose(1, 2) + self.bias()).softmax(-1)
+        return by_pixel(self.to_out, self.joined(weights @ self.seen(value), *x.shape[2:])), weights
 
 
 class AroundWindow(SharedAttention):

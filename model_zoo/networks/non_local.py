@@ -31,5 +31,5 @@ class NonLocal(nn.Module):
         query = self.theta(x).flatten(2).transpose(1, 2)
         key = self.pool(self.phi(x)).flatten(2)
         value = self.pool(self.g(x)).flatten(2).transpose(1, 2)
-        found = torch.softmax(query @ key, dim=self.axis) @ value
-        return x + self.W(found.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:]))
+        gathered = torch.softmax(query @ key, dim=self.axis) @ value
+        return x + self.W(gathered.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:]))

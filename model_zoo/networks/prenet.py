@@ -50,5 +50,5 @@ class PReNet(nn.Module):
         joined = torch.cat([features, torch.zeros_like(features) if hidden is None else hidden], 1)
         values = {gate: self.get_submodule(f"conv_{gate}")(joined) for gate in GATES}
         fresh = values["i"] * values["g"]
-        kept = fresh if cell is None else values["f"] * cell + fresh
-        return values["o"] * torch.tanh(kept), kept
+        memory = fresh if cell is None else values["f"] * cell + fresh
+        return values["o"] * torch.tanh(memory), memory

@@ -69,11 +69,11 @@ class Pointers(nn.Module):
 
     def forward(self, x: Tensor, below: Tensor | None) -> Tensor:
         """(B, C, h, w) to (B, pointers, h, w)."""
-        found = F.leaky_relu(self.offset_conv1(x), 0.2)
+        offset = F.leaky_relu(self.offset_conv1(x), 0.2)
         if self.offset_conv2 is not None and below is not None:
             larger = F.interpolate(below, scale_factor=2, mode="bilinear", align_corners=False)
-            found = F.leaky_relu(self.offset_conv2(torch.cat([found, larger * 2], 1)), 0.2)
-        return F.leaky_relu(self.offset_conv3(found), 0.2)
+            offset = F.leaky_relu(self.offset_conv2(torch.cat([offset, larger * 2], 1)), 0.2)
+        return F.leaky_relu(self.offset_conv3(offset), 0.2)
 
 
 class Context(nn.Module):
@@ -91,8 +91,8 @@ class Context(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
         reduced = self.conv0(x)
-        found = [self.get_submodule(f"conv{dilation}")(reduced) for dilation in (1, 2, 3, 4)]
-        return x + self.fusion(F.leaky_relu(torch.cat(found, 1), 0.2))
+        dilated = [self.get_submodule(f"conv{dilation}")(reduced) for dilation in (1, 2, 3, 4)]
+        return x + self.fusion(F.leaky_relu(torch.cat(dilated, 1), 0.2))
 
 
 class SADNet(nn.Module):

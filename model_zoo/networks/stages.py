@@ -46,14 +46,14 @@ class Blocks:
         """Args: reduction: channels per hidden unit of the attention."""
         self.reduction, self.activation = reduction, nn.PReLU()
 
-    def one(self, features: int) -> AttentionBlock:
+    def block(self, features: int) -> AttentionBlock:
         """One block."""
         attention = ChannelAttention(features, self.reduction, bias=False)
         return AttentionBlock(features, attention, self.activation, bias=False)
 
     def chain(self, features: int, count: int) -> nn.Sequential:
         """`count` blocks."""
-        return stack(count, lambda: self.one(features))
+        return stack(count, lambda: self.block(features))
 
 
 class Encoder(nn.Module):
@@ -69,13 +69,13 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, earlier: tuple[list[Tensor], list[Tensor]] | None = None) -> list[Tensor]:
         """Features of each level, fine to coarse."""
-        found = []
+        encoded = []
         for number, level in enumerate(self.levels):
             x = level(self.downs[number - 1](x) if number else x)
             if earlier is not None:
                 x = x + self.from_encoder[number](earlier[0][number]) + self.from_decoder[number](earlier[1][number])
-            found.append(x)
-        return found
+            encoded.append(x)
+        return encoded
 
 
 class Decoder(nn.Module):
@@ -85,16 +85,16 @@ class Decoder(nn.Module):
         """Args: widths: channels a level; blocks: their maker."""
         super().__init__()
         self.levels = nn.ModuleList(blocks.chain(width, 2) for width in widths)
-        self.skips = nn.ModuleList(blocks.one(width) for width in widths[:-1])
+        self.skips = nn.ModuleList(blocks.block(width) for width in widths[:-1])
         self.ups = nn.ModuleList(Resize(b, a, 2) for a, b in pairwise(widths))
 
     def forward(self, encoded: list[Tensor]) -> list[Tensor]:
         """Features of each level, fine to coarse."""
-        found = [self.levels[-1](encoded[-1])]
+        decoded = [self.levels[-1](encoded[-1])]
         for number in reversed(range(len(encoded) - 1)):
-            x = self.ups[number](found[0]) + self.skips[number](encoded[number])
-            found.insert(0, self.levels[number](x))
-        return found
+            x = self.ups[number](decoded[0]) + self.skips[number](encoded[number])
+            decoded.insert(0, self.levels[number](x))
+        return decoded
 
 
 class FullSize(nn.Module):
@@ -147,7 +147,7 @@ class MPRNet(nn.Module):
         make = Blocks(reduction=4)
         widths = (features, features + growth, features + 2 * growth)
         for stage in (1, 2, 3):
-            shallow = nn.Sequential(conv(3, features, bias=False), make.one(features))
+            shallow = nn.Sequential(conv(3, features, bias=False), make.block(features))
             self.add_module(f"shallow_feat{stage}", shallow)
         self.stage1_encoder = Encoder(widths, make, fused=False)
         self.stage1_decoder = Decoder(widths, make)
@@ -210,8 +210,8 @@ class HalfNormBlock(nn.Module):
             first, second = out.chunk(2, dim=1)
             out = torch.cat([self.norm(first), second], 1)
         out = self.relu(self.conv_2(self.relu(out))) + self.identity(x)
-        for layer, found in zip(self.csff, earlier, strict=True):
-            out = out + layer(found)
+        for layer, features in zip(self.csff, earlier, strict=True):
+            out = out + layer(features)
         return out
 
 
@@ -239,8 +239,8 @@ class HalfNormStage(nn.Module):
         """(B, C, h, w) to the features of the encoder, fine to coarse, and of the decoder, coarse to fine."""
         encoded, decoded = [], []
         for level, halve in enumerate(self.halve):
-            found = () if earlier is None else (earlier[0][level], earlier[1][-1 - level])
-            encoded.append(self.down[level](x, *found))
+            fused = () if earlier is None else (earlier[0][level], earlier[1][-1 - level])
+            encoded.append(self.down[level](x, *fused))
             x = halve(encoded[-1])
         x = self.down[-1](x)
         for level, (grow, up) in enumerate(zip(self.grow, self.up, strict=True)):

@@ -90,9 +90,9 @@ def score(
     """
     metrics = basicsr("metrics.psnr_ssim")
     options = {"crop_border": border, "test_y_channel": luma}
-    found = []
+    scores = []
     for observation, clean in pairs:
         images = [np.ascontiguousarray(image[..., ::-1]) for image in (restore(network, observation), clean)]
-        found.append((metrics.calculate_psnr(*images, **options), metrics.calculate_ssim(*images, **options)))
-    psnr, ssim = np.mean(found, axis=0)
+        scores.append((metrics.calculate_psnr(*images, **options), metrics.calculate_ssim(*images, **options)))
+    psnr, ssim = np.mean(scores, axis=0)
     return {"psnr": float(psnr), "ssim": float(ssim)}

@@ -53,9 +53,9 @@ def _load(root: Path, row: dict[str, str]) -> np.ndarray:
             f"{file} is missing; get the set {row['set']!r}, or name the data folder by CEM_DATA (trainings also take "
             "train.data_root)."
         )
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != row["sha256"]:
-        raise ValueError(f"{file}: sha256 {found}, expected {row['sha256']}: this is not the image of the split.")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != row["sha256"]:
+        raise ValueError(f"{file}: sha256 {digest}, expected {row['sha256']}: this is not the image of the split.")
     with Image.open(file) as image:
         return np.asarray(image.convert("RGB"))
 

@@ -44,7 +44,7 @@ def stored(path: Path) -> Iterator[str]:
             yield f"{node.name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("room", ["cem_bench", "benchmarks"])
+@pytest.mark.parametrize("room", ["cem_bench", "benchmarks", "model_zoo", "scripts"])
 def test_names_are_nouns_of_the_field(room):
     files = sorted((ROOT / room).rglob("*.py"))
     assert files
