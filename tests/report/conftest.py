@@ -30,12 +30,17 @@ def status() -> np.ndarray:
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Return a function that stores a cell of given effects and reads it back."""
+    return maker(tmp_path)
+
+
+def maker(folder: Path) -> Make:
+    """Return a function that stores a cell in a folder of results and reads it back."""
 
     def build(
         effects: dict[int, np.ndarray], *, model: str = "A", image: str = "coffee", number: int = 1, psnr: float = 30.0
     ) -> StoredCell:
         scene = f"shipped_{image}_{number}"
-        store = Store(tmp_path / "store", {"model": model, "scene": scene})
+        store = Store(folder / "store", {"model": model, "scene": scene})
         for block, draws in effects.items():
             count = len(draws)
             columns = {"block": np.full(count, block), "k": np.arange(count), "donor": np.zeros(count, int)}
@@ -49,10 +54,10 @@ def make(tmp_path: Path) -> Make:
             pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(store.folder / f"{name}.png")
         entry = entry_of(store.key, model, scene, image, max(len(draws) for draws in effects.values()), psnr)
-        path = tmp_path / "store" / "experiments" / "denoise_ca" / f"model={model},scene={scene},seed=0.json"
+        path = folder / "store" / "experiments" / "denoise_ca" / f"model={model},scene={scene},seed=0.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(entry))
-        return StoredCell.of(entry, tmp_path / "store")
+        return StoredCell.of(entry, folder / "store")
 
     return build
 

@@ -23,20 +23,29 @@ from cem_bench.store.archive import keep, read_archive, restore
 from cem_bench.store.draws import FINGERPRINT, Store
 from cem_bench.store.manifest import read_identity
 from cem_bench.store.sums import write_sums
+from tests.report.conftest import maker
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = [block for block in range(64) if block not in (27, 28, 35, 36)]
 MODELS = ("DnCNN", "FFDNet")
 
 
-@pytest.fixture
-def both(make, rng: np.random.Generator, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models on two images, reported."""
+    folder, rng = tmp_path_factory.mktemp("reported"), np.random.default_rng(7)
+    make = maker(folder)
     for image in ("coffee", "rocket"):
         for model, size in zip(MODELS, (0.3, 0.1), strict=True):
             make({block: rng.normal(size * (block < 3), 0.02, 6) for block in OUTSIDE}, model=model, image=image)
-    write_report("denoise_ca", tmp_path)
-    return tmp_path
+    write_report("denoise_ca", folder)
+    return folder
+
+
+@pytest.fixture
+def both(reported: Path, tmp_path: Path) -> Path:
+    """A copy of it, which a test may change."""
+    return shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
 
 
 def entries(output: Path, model: str) -> list[Path]:

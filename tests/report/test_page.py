@@ -15,7 +15,7 @@ from cem_bench.report import page, printed, write_report
 from cem_bench.report.columns import PRINTED, UNKNOWN, column, signed
 from cem_bench.report.latex import latex
 from cem_bench.report.render import Markdown, code_span, escaped, link_path, render, table
-from tests.report.conftest import Make, live_blocks
+from tests.report.conftest import Make, live_blocks, maker
 
 RING = {"first": "A", "second": "B", "p": 1e-3, "images": 9}
 HOSTILE = "a|b <script>alert(1)</script> [x](y) `c` *d*\n# e & _f_"
@@ -31,14 +31,16 @@ def read_markdown(text: str, heading: str) -> pd.DataFrame:
     return found.map(lambda cell: cell.strip() if isinstance(cell, str) else cell).reset_index(drop=True)
 
 
-@pytest.fixture
-def reported(make: Make, rng: np.random.Generator, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("reported"), np.random.default_rng(7)
+    make = maker(folder)
     for image in ("coffee", "rocket", "chelsea", "astronaut"):
         for model, size in (("DnCNN", 0.3), ("FFDNet", 0.1)):
             effects = {block: rng.normal(size * (block < 3), 0.02, 6) for block in live_blocks()}
             make(effects, model=model, image=image, psnr=30 + size)
-    write_report("denoise_ca", tmp_path)
-    return tmp_path / "denoise_ca"
+    write_report("denoise_ca", folder)
+    return folder / "denoise_ca"
 
 
 def test_every_number_of_the_page_is_that_of_its_table(reported: Path) -> None:
